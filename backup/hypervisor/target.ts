@@ -1,0 +1,27 @@
+/** What the backup needs of a hypervisor: a standby made ready in advance, and its start from image and state. */
+
+import type { Geometry, HypervisorKind, VmSpec } from '../../shared/vm.ts';
+
+export interface StandbyFiles {
+  /** The standby image: guest memory, page p at p * 4096. */
+  imagePath: string;
+  /** Directory for the hypervisor's sockets and logs; survives the agent. */
+  runDir: string;
+}
+
+export interface Target {
+  readonly kind: HypervisorKind;
+  /** Refuses, with HV_UNSUPPORTED, a guest that this host could not run. */
+  check(spec: VmSpec, geometry: Geometry): Promise<void>;
+  /**
+   * Makes a standby ready on the image, which it maps and must not touch before start(). Takes up one
+   * that a killed predecessor made ready. May be called while epochs are being applied.
+   */
+  prepare(spec: VmSpec, files: StandbyFiles): Promise<void>;
+  /** Loads CPU and device state from a file and lets the guest run; resolves when its vCPUs run. */
+  start(statePath: string): Promise<void>;
+  /** Ends the standby or the promoted guest. */
+  stop(): Promise<void>;
+  /** True while the prepared or started hypervisor process lives. */
+  alive(): Promise<boolean>;
+}

@@ -1,0 +1,132 @@
+/** Typed facade of the C++ engine: the only file that loads the addon. No guest page passes through JavaScript one by one. */
+
+import { createRequire } from 'node:module';
+
+/** Bytes free before each chunk's payload, so that a frame prefix and head can be written without moving the payload. */
+export const CHUNK_HEADROOM_BYTES = 256;
+
+/** A mapped range of memory: guest RAM, shadow copy, standby image, or device state. */
+export interface Memory {
+  readonly sizeBytes: number;
+  /** Copies out (tests, device state); RangeError beyond the end. */
+  read(offset: number, length: number): Buffer;
+  /** Copies in; RangeError beyond the end. */
+  write(offset: number, data: Uint8Array): void;
+  /** Flushes a file mapping to its file (msync). */
+  sync(): Promise<void>;
+  /** Unmaps; every later use throws. */
+  close(): void;
+}
+
+/** One bit per 4 KiB page. */
+export interface DirtyBitmap {
+  readonly pages: number;
+  set(page: number, count?: number): void;
+  setAll(): void;
+  clear(): void;
+  count(): number;
+  /** Set union, for merging an aborted epoch back. */
+  or(other: DirtyBitmap): void;
+  test(page: number): boolean;
+  /** Page runs as pairs (first page, page count), ascending. At most 2^27 runs. */
+  runs(): Float64Array;
+  /** The words themselves, little endian, bit i of word w = page 64w+i (copied in). */
+  load(words: Uint8Array): void;
+}
+
+/** Reads and resets, in one ioctl, the pages another process wrote (PAGEMAP_SCAN, Linux >= 6.7). */
+export interface PagemapScan {
+  /** ORs pages written since the last call into `into`; returns how many the kernel named. Throws with `code` ESRCH etc. */
+  take(into: DirtyBitmap): number;
+  close(): void;
+}
+
+/** One encoded chunk; `buffer` is a view of a slab that stays valid until release(). */
+export interface EncodedChunk {
+  /** Give back with Encoder.release() once the chunk need never be sent again. */
+  slab: number;
+  /** The whole slab view: CHUNK_HEADROOM_BYTES free bytes, then the payload. */
+  buffer: Buffer;
+  payloadBytes: number;
+  /** CRC-32C of the payload. */
+  crc32c: number;
+  /** Pages named in the chunk. */
+  pages: number;
+}
+
+export interface EncodeResult {
+  chunks: EncodedChunk[];
+  /** False when slabs ran out: the bits of the pages not yet encoded are still set in the bitmap; release some and call again. */
+  complete: boolean;
+  /** Dirty pages looked at, and of these: unchanged (not sent), zero, whole, delta. */
+  dirtyPages: number;
+  unchangedPages: number;
+  zeroPages: number;
+  wholePages: number;
+  deltaPages: number;
+  changedWords: number;
+  payloadBytes: number;
+  scanNs: number;
+  encodeNs: number;
+}
+
+export interface EncoderOptions {
+  memory: Memory;
+  /** Same size as memory; holds what was encoded last and is updated in the same pass. */
+  shadow: Memory;
+  threads: number;
+  /** Payload room of one slab; a chunk never grows past it. Default 1 MiB. */
+  slabBytes?: number;
+  /** Bound of all memory that encoded, unreleased chunks take. Default 64. */
+  maxSlabs?: number;
+}
+
+/** Compares dirty pages with the shadow copy in 8-byte words and encodes what changed (FITDOC, J. Supercomputing 2015). */
+export interface Encoder {
+  /** Encodes pages set in `dirty`, clears their bits, updates the shadow. One call at a time. */
+  encode(dirty: DirtyBitmap): Promise<EncodeResult>;
+  release(slab: number): void;
+  readonly freeSlabs: number;
+  /** Incremental digest of the shadow, equal to digestOf(shadow): see native/engine/digest.h. */
+  readonly digest: bigint;
+  /** Sets the digest, after the shadow was filled by other means. */
+  resetDigest(digest: bigint): void;
+  close(): void;
+}
+
+export interface ApplyResult {
+  pages: number;
+  /** Add to the digest before, modulo 2^64, to get the image's digest after. */
+  digestDelta: bigint;
+  applyNs: number;
+}
+
+export interface NativeEngine {
+  /** Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later). */
+  openMemory(
+    path: string,
+    options: { sizeBytes: number; writable?: boolean; create?: boolean; reserve?: boolean },
+  ): Memory;
+  anonymousMemory(sizeBytes: number): Memory;
+  createBitmap(pages: number): DirtyBitmap;
+  /** Whether this kernel has PAGEMAP_SCAN. */
+  pagemapScanSupported(): boolean;
+  openPagemapScan(pid: number, address: bigint, sizeBytes: number): PagemapScan;
+  createEncoder(options: EncoderOptions): Encoder;
+  /** Checks that a payload decodes within an image of `pages` pages, touching nothing; returns its page count, throws `code` EBADMSG. */
+  checkPayload(payload: Uint8Array, pages: number): number;
+  /** Applies decoded payloads to memory, in parallel; payloads of one call must name disjoint pages. Applying twice does no harm. */
+  applyPayloads(memory: Memory, payloads: Uint8Array[], threads: number): Promise<ApplyResult>;
+  /** Digest of a whole range, a full parallel pass. An all-zero range has digest 0. */
+  digestOf(memory: Memory, threads: number): Promise<bigint>;
+  crc32c(data: Uint8Array): number;
+  /** fsync and friends are Node's; this gives instruction sets and the kernels chosen. */
+  cpu(): { arch: string; features: string[]; kernels: { scan: string; delta: string; apply: string } };
+}
+
+/** Loaded on first use so that `romulus doctor` can explain a missing build instead of dying on import. */
+let loaded: NativeEngine | undefined;
+export function engine(): NativeEngine {
+  loaded ??= createRequire(import.meta.url)('#engine') as NativeEngine;
+  return loaded;
+}

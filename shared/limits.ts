@@ -1,0 +1,20 @@
+/** Limits both sides hold each other to; every length is checked against one of these before anything is allocated. */
+
+const MiB = 1024 * 1024;
+
+/** One wire frame: prefix, head and payload. A slab is 1 MiB, so this leaves room for a whole slab and its head. */
+export const MAX_FRAME_BYTES = 2 * MiB;
+/** The msgpack head of a frame. */
+export const MAX_HEAD_BYTES = 64 * 1024;
+/** CPU and device state of one guest. */
+export const MAX_STATE_BYTES = 16 * MiB;
+/** Chunks of one epoch: 1 TiB of guest, all dirty, in whole pages. */
+export const MAX_CHUNKS_PER_EPOCH = 2 ** 21;
+/** Epochs sent and not yet acknowledged, at most. */
+export const MAX_WINDOW_EPOCHS = 64;
+/** A guest's memory. */
+export const MAX_RAM_BYTES = 2 ** 43;
+/** Length of a VM's or node's name. */
+export const MAX_NAME_LENGTH = 64;
+/** Bytes of a request to the local API. */
+export const MAX_API_BODY_BYTES = MiB;

@@ -1,0 +1,51 @@
+/** Plain values both sides speak of: a VM's description, its geometry, epochs, and the states of its protection. */
+
+export const PAGE_BYTES = 4096;
+
+/** Epochs count from 1 within one lineage; 0 means "nothing committed". Safe integers: 2^53 epochs of 1 ms are 285,000 years. */
+export type Epoch = number;
+
+export type HypervisorKind = 'qemu' | 'xen' | 'replay';
+
+/** What the standby must match for an image to be of any use to it. */
+export interface Geometry {
+  /** 'x86_64', 'aarch64' */
+  arch: string;
+  /** Bytes of the guest-memory index space: page p lives at p * 4096. Holes stay zero. */
+  ramBytes: number;
+  cpus: number;
+  /** Hypervisor build that wrote the device state, as it reports itself ("qemu 7.2.22"). */
+  hypervisor: string;
+}
+
+/** How a guest is described in a config file, and how that description travels to the backup. */
+export interface VmSpec {
+  name: string;
+  hypervisor: HypervisorKind;
+  memoryBytes: number;
+  cpus: number;
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  disk?: string;
+  /** QEMU machine type; the default is q35. */
+  machine?: string;
+  /** Handed to the hypervisor as they are. */
+  extraArgs?: string[];
+  /** File that receives the guest's first serial line; each side appends to its own. */
+  serialLog?: string;
+  /** Attach to a QEMU somebody else started, through this QMP socket. */
+  attachQmp?: string;
+}
+
+/** Where a protection stands, as `status` shows it. Only PROTECTED means that a host may die. */
+export type ProtectionState =
+  | 'STARTING'
+  | 'SYNCING'
+  | 'PROTECTED'
+  | 'DEGRADED' /* the guest runs on, unprotected; `reason` says why */
+  | 'STANDBY' /* backup side: image at a committed epoch */
+  | 'PROMOTING'
+  | 'ACTIVE' /* backup side: promoted, runs the guest */
+  | 'FENCED' /* primary side: a higher term exists; the guest is paused for good */
+  | 'ENDED';
