@@ -1,0 +1,162 @@
+/** YAML text to a checked AgentConfig; every error names file, line and key. */
+
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import * as v from 'valibot';
+import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { RomulusError } from '../errors.ts';
+import type { VmSpec } from '../vm.ts';
+import { type Endpoint, formatEndpoint, isLoopback } from './endpoint.ts';
+import { nearest } from './nearest.ts';
+import { AgentSchema, knownKeys } from './schema.ts';
+
+/** Bytes of a config file, at most. */
+export const MAX_CONFIG_BYTES = 1024 * 1024;
+
+/** Longest path of a unix socket the kernel takes (sun_path without its final NUL). */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+export interface TlsFiles {
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+/** One guest of the config file: what to run, and how to checkpoint it. */
+export interface VmConfig {
+  spec: VmSpec;
+  /** Epoch asked for; back-pressure lengthens it up to epochMaxMs. */
+  epochMs: number;
+  epochMaxMs: number;
+  /** Epochs sent and not yet acknowledged, at most. */
+  windowEpochs: number;
+}
+
+/** Everything an agent needs to know, paths absolute, units resolved. */
+export interface AgentConfig {
+  node: string;
+  dataDir: string;
+  imageDir: string;
+  runDir: string;
+  listen: Endpoint;
+  /** Unix socket of the local API. */
+  api: string;
+  tls?: TlsFiles;
+  peers: Record<string, { address: Endpoint }>;
+  threads: number;
+  vms: Record<string, VmConfig>;
+}
+
+/** `origin` is the file's path (relative paths in it are taken from there) or a word like "defaults". */
+export function parseConfig(text: string, origin: string): AgentConfig {
+  if (Buffer.byteLength(text) > MAX_CONFIG_BYTES) throw invalid(origin, 'is larger than 1 MiB');
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const broken = document.errors[0];
+  if (broken)
+    throw invalid(`${origin}:${broken.linePos?.[0].line ?? 1}`, broken.message.split('\n')[0] ?? '');
+  const result = v.safeParse(AgentSchema, document.toJS() ?? {});
+  if (!result.success) {
+    // A mistyped key is the cause of the missing one beside it, so it is named first.
+    const issue = result.issues.find(isUnknownKey) ?? result.issues[0];
+    throw fromIssue(issue, document, lines, origin);
+  }
+  return checked(resolved(result.output, origin), origin);
+}
+
+function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
+  return issue.type === 'strict_object' && issue.expected === 'never';
+}
+
+function fromIssue(
+  issue: v.BaseIssue<unknown>,
+  document: Document,
+  lines: LineCounter,
+  origin: string,
+): RomulusError {
+  const path = (issue.path ?? []).map((item) => String(item.key));
+  const key = path.join('.');
+  const place = `${origin}${lineOf(path, document, lines)}`;
+  if (isUnknownKey(issue)) {
+    const near = nearest(path.at(-1) ?? '', knownKeys(path));
+    return invalid(place, `unknown key "${key}"${near === undefined ? '' : `; did you mean "${near}"?`}`);
+  }
+  if (issue.kind === 'schema' && issue.received === 'undefined') return invalid(place, `"${key}" is missing`);
+  const said = issue.message.startsWith('Invalid ')
+    ? `must be ${issue.expected ?? 'something else'}, not ${issue.received}`
+    : issue.message;
+  return invalid(place, key === '' ? said : `"${key}" ${said}`);
+}
+
+/** ":7", the line where the value (or the nearest thing around it) stands; '' when there is none. */
+function lineOf(path: string[], document: Document, lines: LineCounter): string {
+  for (let length = path.length; length > 0; length -= 1) {
+    const node = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return `:${lines.linePos(node.range[0]).line}`;
+  }
+  return '';
+}
+
+function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): AgentConfig {
+  const base = isAbsolute(origin) ? dirname(origin) : process.cwd();
+  const at = (path: string) => resolve(base, path);
+  const runDir = at(raw.runDir);
+  return {
+    node: raw.node,
+    dataDir: at(raw.dataDir),
+    imageDir: at(raw.imageDir),
+    runDir,
+    listen: raw.listen,
+    api: raw.api === undefined ? join(runDir, 'agent.sock') : at(raw.api),
+    ...(raw.tls && { tls: { ca: at(raw.tls.ca), cert: at(raw.tls.cert), key: at(raw.tls.key) } }),
+    peers: raw.peers,
+    threads: raw.threads,
+    vms: Object.fromEntries(
+      Object.entries(raw.vms).map(([name, vm]) => {
+        const { memory, epoch, epochMax, window, ...rest } = vm;
+        const spec = { name, memoryBytes: memory, ...rest } as VmSpec;
+        for (const key of ['kernel', 'initrd', 'disk', 'serialLog', 'attachQmp'] as const) {
+          if (spec[key] !== undefined) spec[key] = at(spec[key]);
+        }
+        return [name, { spec, epochMs: epoch, epochMaxMs: Math.max(epochMax, epoch), windowEpochs: window }];
+      }),
+    ),
+  };
+}
+
+/** What no single key can tell. */
+function checked(config: AgentConfig, origin: string): AgentConfig {
+  if (Buffer.byteLength(config.api) > MAX_SOCKET_PATH_BYTES) {
+    throw invalid(
+      origin,
+      `"api" is longer than the ${MAX_SOCKET_PATH_BYTES} bytes a unix socket path may have`,
+    );
+  }
+  if (Object.hasOwn(config.peers, config.node)) {
+    throw invalid(origin, `"peers" names this node itself, ${config.node}`);
+  }
+  if (config.tls) return config;
+  const open: [string, Endpoint][] = [
+    ['listen', config.listen],
+    ...Object.entries(config.peers).map(([name, peer]): [string, Endpoint] => [
+      `peers.${name}`,
+      peer.address,
+    ]),
+  ];
+  for (const [key, endpoint] of open) {
+    if (!isLoopback(endpoint.host)) {
+      throw new RomulusError(
+        'TLS_REQUIRED',
+        `${origin}: "${key}" is ${formatEndpoint(endpoint)}, off loopback, and there is no "tls"`,
+        { hint: `romulus certs /etc/romulus/pki --node ${config.node} --address ${endpoint.host}` },
+      );
+    }
+  }
+  return config;
+}
+
+function invalid(place: string, message: string): RomulusError {
+  const file = place.replace(/:\d+$/, '');
+  return new RomulusError('CONFIG_INVALID', `${place}: ${message}`, {
+    hint: isAbsolute(file) ? `romulus config check --config ${file}` : 'see docs/cli.md, "Config file"',
+  });
+}

@@ -1,0 +1,27 @@
+/** The effective config in the form of the file, so that what `config print` shows can be read back. */
+
+import { formatEndpoint } from './endpoint.ts';
+import type { AgentConfig } from './parse.ts';
+
+/** Plain data, keys as in agent.yaml, units exact (ms and B), paths absolute. */
+export function configAsFile(config: AgentConfig): Record<string, unknown> {
+  return {
+    ...config,
+    listen: formatEndpoint(config.listen),
+    peers: mapValues(config.peers, (peer) => ({ address: formatEndpoint(peer.address) })),
+    vms: mapValues(config.vms, (vm) => {
+      const { name: _name, memoryBytes, ...spec } = vm.spec;
+      return {
+        ...spec,
+        memory: `${memoryBytes}B`,
+        epoch: `${vm.epochMs}ms`,
+        epochMax: `${vm.epochMaxMs}ms`,
+        window: vm.windowEpochs,
+      };
+    }),
+  };
+}
+
+function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
+}

@@ -1,0 +1,118 @@
+/** The shape of agent.yaml: strict objects, units in strings, names and limits checked, no defaults hidden elsewhere. */
+
+import { availableParallelism, hostname } from 'node:os';
+import * as v from 'valibot';
+import { asRomulusError } from '../errors.ts';
+import { MAX_NAME_LENGTH, MAX_RAM_BYTES, MAX_WINDOW_EPOCHS } from '../limits.ts';
+import { PAGE_BYTES } from '../vm.ts';
+import { parseEndpoint } from './endpoint.ts';
+import { parseDurationMs, parseSizeBytes } from './units.ts';
+
+/** Shortest epoch that can be asked for; the pause alone takes some 2.5 ms. */
+export const MIN_EPOCH_MS = 5;
+export const MAX_EPOCH_MS = 60_000;
+export const MAX_CPUS = 512;
+export const MAX_THREADS = 256;
+
+const Text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
+
+/** Names end up in file names, socket names and certificates. */
+export const NameSchema = v.pipe(
+  v.string(),
+  v.maxLength(MAX_NAME_LENGTH, `must have at most ${MAX_NAME_LENGTH} characters`),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'must consist of letters, digits, ".", "_" and "-"'),
+);
+
+const Duration = v.pipe(
+  v.string('must be a duration in quotes or with a unit, like 25ms'),
+  parsed(parseDurationMs),
+);
+const Size = v.pipe(v.string('must be a size with a unit, like 256MiB'), parsed(parseSizeBytes));
+
+/** Runs one of the unit parsers and turns what it throws into an issue of the schema. */
+function parsed(parse: (text: string) => number) {
+  return v.rawTransform<string, number>(({ dataset, addIssue, NEVER }) => {
+    try {
+      return parse(dataset.value);
+    } catch (thrown) {
+      const { message, hint } = asRomulusError(thrown);
+      addIssue({ message: `${message}; ${hint}` });
+      return NEVER;
+    }
+  });
+}
+
+const EndpointSchema = v.pipe(
+  v.string(),
+  v.transform(parseEndpoint),
+  v.check((endpoint) => endpoint !== undefined, 'must be host:port, like 127.0.0.1:7400'),
+  v.transform((endpoint) => endpoint as NonNullable<typeof endpoint>),
+);
+
+const EpochDuration = v.pipe(
+  Duration,
+  v.minValue(MIN_EPOCH_MS, `must be at least ${MIN_EPOCH_MS}ms`),
+  v.maxValue(MAX_EPOCH_MS, `must be at most ${MAX_EPOCH_MS}ms`),
+);
+
+const wholeNumber = (max: number) =>
+  v.pipe(
+    v.number(),
+    v.integer('must be a whole number'),
+    v.minValue(1, 'must be at least 1'),
+    v.maxValue(max, `must be at most ${max}`),
+  );
+
+export const VmSchema = v.strictObject({
+  hypervisor: v.optional(v.picklist(['qemu', 'xen', 'replay']), 'qemu'),
+  memory: v.pipe(
+    Size,
+    v.multipleOf(PAGE_BYTES, 'must be a multiple of 4KiB'),
+    v.maxValue(MAX_RAM_BYTES, 'must be at most 8TiB'),
+  ),
+  cpus: v.optional(wholeNumber(MAX_CPUS), 1),
+  kernel: v.optional(Text),
+  initrd: v.optional(Text),
+  append: v.optional(v.string()),
+  disk: v.optional(Text),
+  machine: v.optional(Text),
+  extraArgs: v.optional(v.array(v.string())),
+  serialLog: v.optional(Text),
+  attachQmp: v.optional(Text),
+  epoch: v.optional(EpochDuration, '25ms'),
+  epochMax: v.optional(EpochDuration, '1s'),
+  window: v.optional(wholeNumber(MAX_WINDOW_EPOCHS), 8),
+});
+
+export const TlsSchema = v.strictObject({ ca: Text, cert: Text, key: Text });
+export const PeerSchema = v.strictObject({ address: EndpointSchema });
+
+/** A map from names to entries; valibot alone would take a list for one, with names 0, 1, 2. */
+function named<T extends v.GenericSchema>(entry: T) {
+  return v.pipe(
+    v.any(),
+    v.check((value) => !Array.isArray(value), 'must be a map from names to entries, not a list'),
+    v.record(NameSchema, entry),
+  );
+}
+
+export const AgentSchema = v.strictObject({
+  node: v.optional(NameSchema, () => hostname().slice(0, MAX_NAME_LENGTH)),
+  dataDir: v.optional(Text, '/var/lib/romulus'),
+  imageDir: v.optional(Text, '/dev/shm/romulus'),
+  runDir: v.optional(Text, '/run/romulus'),
+  listen: v.optional(EndpointSchema, '127.0.0.1:7400'),
+  api: v.optional(Text),
+  tls: v.optional(TlsSchema),
+  peers: v.optional(named(PeerSchema), {}),
+  threads: v.optional(wholeNumber(MAX_THREADS), () => Math.min(availableParallelism(), 8)),
+  vms: v.optional(named(VmSchema), {}),
+});
+
+/** Keys allowed where `path` (of an unknown key) points, for "did you mean". */
+export function knownKeys(path: readonly string[]): string[] {
+  if (path.length === 1) return Object.keys(AgentSchema.entries);
+  if (path[0] === 'tls') return Object.keys(TlsSchema.entries);
+  if (path[0] === 'peers') return Object.keys(PeerSchema.entries);
+  return Object.keys(VmSchema.entries);
+}

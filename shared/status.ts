@@ -1,0 +1,94 @@
+/** What an agent tells about itself, its VMs and its events over the local API; fields are only ever added. */
+
+import type { ErrorCode } from './errors.ts';
+import type { HypervisorKind, ProtectionState } from './vm.ts';
+
+/** One VM as one agent sees it. Durations in ms, sizes in bytes. */
+export interface VmStatus {
+  vm: string;
+  role: 'primary' | 'backup';
+  state: ProtectionState;
+  /** Why the state is not what it should be. */
+  reason?: string;
+  /** The next command to run about `reason`. */
+  hint?: string;
+  /** Name of the other node. */
+  peer: string;
+  hypervisor: HypervisorKind;
+  /** How dirty pages are found; 'full-compare' where the kernel cannot tell. Primary only. */
+  tracking?: string;
+  term: number;
+  /** Last epoch ended here (primary) or committed here (backup). */
+  epoch: number;
+  ackedEpoch: number;
+  /** Length of an epoch now; longer than asked for under back-pressure. */
+  epochMs: number;
+  windowEpochs: number;
+  /** The initial full copy, while it runs. */
+  sync?: { percent: number; sentBytes: number; round: number };
+  pauseMs?: { p50: number; p99: number; last: number };
+  dirtyPages?: { last: number; p50: number };
+  /** Page-granular bytes of all dirty pages so far. */
+  rawBytes: number;
+  /** Bytes that went over the wire for them. */
+  wireBytes: number;
+  /** From the end of an epoch to its acknowledgement. */
+  commitMs?: { p50: number; p99: number };
+  lastAckAgeMs?: number;
+  memoryBytes?: { shadow?: number; image?: number };
+  guest?: 'running' | 'paused' | 'shutdown' | 'panicked' | 'gone';
+  /** When the VM came into this state, ISO 8601. */
+  since: string;
+}
+
+/** GET /v1/status */
+export interface AgentStatus {
+  node: string;
+  version: string;
+  vms: VmStatus[];
+}
+
+/** POST /v1/protect */
+export interface ProtectRequest {
+  vm: string;
+  to: string;
+  epochMs?: number;
+  epochMaxMs?: number;
+  window?: number;
+}
+
+/** POST /v1/failover */
+export interface FailoverRequest {
+  vm: string;
+  force?: boolean;
+  fencedBy?: string;
+}
+
+/** What a failover answers: the VM runs here, from this epoch on. */
+export interface FailoverResult {
+  vm: string;
+  epoch: number;
+  term: number;
+  decisionToRunningMs: number;
+}
+
+/** One line of GET /v1/events. */
+export interface AgentEvent {
+  /** ISO 8601. */
+  time: string;
+  vm: string;
+  kind: string;
+  [field: string]: unknown;
+}
+
+/** An error as the local API answers it. */
+export interface ApiErrorBody {
+  error: { code: ErrorCode; message: string; hint?: string };
+}
+
+/** States in which nothing is to be done; any other makes `status` exit 3. */
+const soundStates: ReadonlySet<ProtectionState> = new Set(['PROTECTED', 'STANDBY', 'ACTIVE']);
+
+export function isSound(status: Pick<VmStatus, 'state'>): boolean {
+  return soundStates.has(status.state);
+}
