@@ -12,6 +12,8 @@ export const errorCodes = {
   VM_BUSY: ExitCode.failed,
   PEER_UNKNOWN: ExitCode.notFound,
   AGENT_UNREACHABLE: ExitCode.failed,
+  AGENT_RUNNING: ExitCode.failed,
+  API_UNKNOWN: ExitCode.failed,
   PEER_UNREACHABLE: ExitCode.failed,
   TLS_REQUIRED: ExitCode.refused,
   TLS_INVALID: ExitCode.failed,
@@ -22,6 +24,9 @@ export const errorCodes = {
   WIRE_VERSION: ExitCode.failed,
   WIRE_GEOMETRY: ExitCode.failed,
   TERM_STALE: ExitCode.refused,
+  TERM_CORRUPT: ExitCode.refused,
+  WITNESS_UNSAFE: ExitCode.refused,
+  WITNESS_UNREACHABLE: ExitCode.failed,
   IMAGE_FULL: ExitCode.failed,
   IMAGE_IO: ExitCode.failed,
   IMAGE_CORRUPT: ExitCode.failed,
@@ -51,6 +56,12 @@ export class RomulusError extends Error {
     this.name = 'RomulusError';
     this.code = code;
     this.hint = options.hint;
+  }
+
+  /** An error that came over the API or the wire; a code this release does not know becomes INTERNAL. */
+  static fromJSON(json: { code: string; message: string; hint?: string }): RomulusError {
+    const code = Object.hasOwn(errorCodes, json.code) ? (json.code as ErrorCode) : 'INTERNAL';
+    return new RomulusError(code, json.message, json.hint === undefined ? {} : { hint: json.hint });
   }
 
   get exitCode(): ExitCodeValue {
