@@ -1,0 +1,53 @@
+/** QEMU's version: as it reports it, as geometry names it, and the oldest one that will do. */
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { RomulusError } from '../errors.ts';
+import { qemuBinary } from './qemu-args.ts';
+import type { QmpClient } from './qmp.ts';
+
+/** Debian 12's; older ones lack parts of what we use and were never tried. */
+const OLDEST = { major: 7, minor: 2 };
+const UPGRADE_HINT = 'install QEMU 7.2 or later (Debian 12: apt-get install qemu-system-x86)';
+
+/** "qemu 7.2.22", of a running QEMU. Refuses one too old, or without the commands we need, with HV_UNSUPPORTED. */
+export async function runningVersion(qmp: QmpClient): Promise<string> {
+  const { qemu } = await qmp.execute<{ qemu: { major: number; minor: number; micro: number } }>(
+    'query-version',
+  );
+  const version = `qemu ${qemu.major}.${qemu.minor}.${qemu.micro}`;
+  requireRecent(version);
+  const commands = await qmp.execute<{ name: string }[]>('query-commands');
+  for (const needed of ['xen-save-devices-state', 'query-memdev']) {
+    if (commands.some(({ name }) => name === needed)) continue;
+    throw new RomulusError('HV_UNSUPPORTED', `${version} was built without the command ${needed}`, {
+      hint: UPGRADE_HINT,
+    });
+  }
+  return version;
+}
+
+/** "qemu 7.2.22", of the installed binary. */
+export async function installedVersion(): Promise<string> {
+  const { stdout } = await promisify(execFile)(qemuBinary(), ['--version']).catch((cause: Error) => {
+    throw new RomulusError('PREREQUISITE', `cannot run ${qemuBinary()}: ${cause.message}`, {
+      hint: UPGRADE_HINT,
+      cause,
+    });
+  });
+  const version = `qemu ${/version (\d+\.\d+\.\d+)/.exec(stdout)?.[1] ?? 'unknown'}`;
+  requireRecent(version);
+  return version;
+}
+
+/** Device state goes between equal major.minor versions only; the patch level does not matter. */
+export function sameSeries(a: string, b: string): boolean {
+  const series = (version: string) => /^qemu \d+\.\d+/.exec(version)?.[0];
+  return series(a) !== undefined && series(a) === series(b);
+}
+
+function requireRecent(version: string): void {
+  const [, major = 0, minor = 0] = (/(\d+)\.(\d+)/.exec(version) ?? []).map(Number);
+  if (major > OLDEST.major || (major === OLDEST.major && minor >= OLDEST.minor)) return;
+  throw new RomulusError('HV_UNSUPPORTED', `${version} is too old`, { hint: UPGRADE_HINT });
+}
