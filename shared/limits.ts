@@ -6,8 +6,10 @@ const MiB = 1024 * 1024;
 export const MAX_FRAME_BYTES = 2 * MiB;
 /** The msgpack head of a frame. */
 export const MAX_HEAD_BYTES = 64 * 1024;
+/** One engine payload once decompressed: a slab, and room for the last page's head. */
+export const MAX_PAYLOAD_BYTES = MiB + 64 * 1024;
 /** CPU and device state of one guest. */
-export const MAX_STATE_BYTES = 16 * MiB;
+export const MAX_STATE_BYTES = 4 * MiB;
 /** Chunks of one epoch: 1 TiB of guest, all dirty, in whole pages. */
 export const MAX_CHUNKS_PER_EPOCH = 2 ** 21;
 /** Epochs sent and not yet acknowledged, at most. */

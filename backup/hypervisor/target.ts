@@ -20,6 +20,8 @@ export interface Target {
   prepare(spec: VmSpec, files: StandbyFiles): Promise<void>;
   /** Loads CPU and device state from a file and lets the guest run; resolves when its vCPUs run. */
   start(statePath: string): Promise<void>;
+  /** True once start() let vCPUs run, also when another process called it. */
+  running(): Promise<boolean>;
   /** Ends the standby or the promoted guest. */
   stop(): Promise<void>;
   /** True while the prepared or started hypervisor process lives. */

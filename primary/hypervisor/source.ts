@@ -32,6 +32,8 @@ export interface Source {
   /** CPU and device state of the paused guest; at most MAX_STATE_BYTES. */
   deviceState(): Promise<Buffer>;
   resume(): Promise<void>;
+  /** A higher term exists: stops the guest for good, so that neither a restart of the agent nor its death lets it run again. */
+  fence(): Promise<void>;
   guestState(): Promise<GuestState>;
   /** Called once if the guest ends by itself while attached. */
   onGuestEnd(listener: (state: GuestState) => void): void;

@@ -1,0 +1,116 @@
+/** Epochs staged whole before they are applied: one file each, made of the very frames that came, renamed when committed. */
+
+import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { ioError } from '../../shared/durable-file.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import type { Epoch } from '../../shared/vm.ts';
+import { decodeFrame, type Frame, frameLengthAt } from '../../shared/wire/frame.ts';
+
+const STAGED = /^epoch-(\d+)\.part$/;
+const COMMITTED = /^epoch-(\d+)\.committed$/;
+
+/** `memory`: survives the agent. `disk`: fsynced before the acknowledgement, survives the host. */
+export type Durability = 'memory' | 'disk';
+
+export class Journal {
+  readonly #dir: string;
+  readonly #durability: Durability;
+  #staged: { epoch: Epoch; fd: number } | undefined;
+
+  constructor(dir: string, durability: Durability) {
+    this.#dir = dir;
+    this.#durability = durability;
+  }
+
+  /** Appends one frame of the epoch being staged; throws IMAGE_FULL or IMAGE_IO, and the epoch is then given up. */
+  append(epoch: Epoch, message: Buffer): void {
+    try {
+      if (this.#staged?.epoch !== epoch) {
+        this.abort();
+        this.#staged = { epoch, fd: openSync(this.#path(epoch, 'part'), 'w', 0o600) };
+      }
+      for (let done = 0; done < message.length; ) done += writeSync(this.#staged.fd, message, done);
+    } catch (cause) {
+      this.abort();
+      throw ioError(`cannot stage epoch ${epoch} in ${this.#dir}`, cause);
+    }
+  }
+
+  /** The commit record: from the rename on, the epoch counts. */
+  commit(epoch: Epoch): void {
+    if (this.#staged?.epoch !== epoch) throw new RomulusError('INTERNAL', `epoch ${epoch} is not staged`);
+    try {
+      if (this.#durability === 'disk') fsyncSync(this.#staged.fd);
+      closeSync(this.#staged.fd);
+      this.#staged = undefined;
+      renameSync(this.#path(epoch, 'part'), this.#path(epoch, 'committed'));
+      if (this.#durability === 'disk') this.#syncDirectory();
+    } catch (cause) {
+      throw ioError(`cannot commit epoch ${epoch} in ${this.#dir}`, cause);
+    }
+  }
+
+  /** Drops what is staged and not committed. */
+  abort(): void {
+    if (this.#staged === undefined) return;
+    closeSync(this.#staged.fd);
+    rmSync(this.#path(this.#staged.epoch, 'part'), { force: true });
+    this.#staged = undefined;
+  }
+
+  /** The image holds this epoch: its file has served. */
+  forget(epoch: Epoch): void {
+    rmSync(this.#path(epoch, 'committed'), { force: true });
+  }
+
+  /** After a restart: partial epochs are removed, committed ones listed in order. */
+  recover(): Epoch[] {
+    const committed: Epoch[] = [];
+    for (const file of readdirSync(this.#dir)) {
+      if (STAGED.test(file)) rmSync(join(this.#dir, file));
+      const match = COMMITTED.exec(file);
+      if (match) committed.push(Number(match[1]));
+    }
+    return committed.sort((a, b) => a - b);
+  }
+
+  /** The frames of a committed epoch; throws IMAGE_CORRUPT if they are not what was staged. */
+  read(epoch: Epoch): Frame[] {
+    const path = this.#path(epoch, 'committed');
+    const data = readFileSync(path);
+    const frames: Frame[] = [];
+    try {
+      for (let at = 0; at < data.length; ) {
+        const length = frameLengthAt(data, at);
+        frames.push(decodeFrame(data.subarray(at, at + length)));
+        at += length;
+      }
+    } catch (cause) {
+      throw new RomulusError('IMAGE_CORRUPT', `staged epoch ${epoch} in ${path} is damaged`, {
+        hint: 'the standby needs a full copy: on the primary, unprotect and protect the VM again',
+        cause,
+      });
+    }
+    return frames;
+  }
+
+  /** Removes every staged and committed epoch, as when a new lineage begins. */
+  clear(): void {
+    this.abort();
+    for (const epoch of this.recover()) this.forget(epoch);
+  }
+
+  #path(epoch: Epoch, suffix: 'part' | 'committed'): string {
+    return join(this.#dir, `epoch-${epoch}.${suffix}`);
+  }
+
+  #syncDirectory(): void {
+    const directory = openSync(this.#dir, 'r');
+    try {
+      fsyncSync(directory);
+    } finally {
+      closeSync(directory);
+    }
+  }
+}

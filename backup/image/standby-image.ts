@@ -1,0 +1,265 @@
+/** The standby image: memory and device state of one lineage, always recoverable to exactly a committed epoch. */
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { engine, type Memory } from '../../native/index.ts';
+import { crashPoint } from '../../shared/crash-point.ts';
+import { ioError } from '../../shared/durable-file.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import { MAX_PAYLOAD_BYTES, MAX_STATE_BYTES } from '../../shared/limits.ts';
+import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
+import { decompressPayload } from '../../shared/wire/compression.ts';
+import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
+import { type Durability, Journal } from './journal.ts';
+import { type ImageRecord, RecordFile } from './record.ts';
+
+/** An epoch on its way into the image: decompressed payloads, and what they must add up to. */
+export interface StagedEpoch {
+  ram: Buffer[];
+  state: Buffer[];
+}
+
+export interface ImageOptions {
+  dir: string;
+  threads: number;
+  durability: Durability;
+}
+
+const ZERO_DIGEST = digestHex(0n);
+
+export class StandbyImage {
+  readonly dir: string;
+  readonly journal: Journal;
+  readonly #threads: number;
+  readonly #record: RecordFile;
+  #ram: Memory | undefined;
+  #state: Memory | undefined;
+  /** Digests of what is really in the image, kept up from what each epoch changed. */
+  #digest = 0n;
+  #stateDigest = 0n;
+  #committed: Epoch = 0;
+  /** False once the image was found to differ from what the primary had; only a new lineage mends that. */
+  #sound = true;
+
+  constructor({ dir, threads, durability }: ImageOptions) {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    this.dir = dir;
+    this.#threads = threads;
+    this.journal = new Journal(dir, durability);
+    this.#record = new RecordFile(join(dir, 'image.record'));
+  }
+
+  get record(): ImageRecord | undefined {
+    return this.#record.current;
+  }
+
+  get ramPath(): string {
+    return join(this.dir, 'image.ram');
+  }
+
+  get statePath(): string {
+    return join(this.dir, 'device.state');
+  }
+
+  get sizeBytes(): number {
+    return this.#ram?.sizeBytes ?? 0;
+  }
+
+  /** Highest epoch that a restart would come back to. */
+  get committed(): Epoch {
+    return this.#committed;
+  }
+
+  get lineage(): string | null {
+    return this.#ram === undefined || !this.#sound ? null : (this.record?.lineage ?? null);
+  }
+
+  get promotable(): boolean {
+    return this.#ram !== undefined && this.#sound && this.#committed > 0;
+  }
+
+  /** Opens what a previous run left and applies what it committed but did not apply. Throws IMAGE_CORRUPT if that is not whole. */
+  async recover(): Promise<void> {
+    const record = this.record;
+    if (record === undefined) return;
+    try {
+      this.#map(record.ramBytes, false);
+    } catch (cause) {
+      // The record outlived the image (another filesystem, or somebody removed it): there is nothing to recover.
+      if ((cause as RomulusError).code !== 'IMAGE_IO') throw cause;
+      return;
+    }
+    this.#committed = record.applied;
+    for (const epoch of this.journal.recover()) {
+      if (epoch <= record.applied) this.journal.forget(epoch);
+      else await this.#reapply(epoch);
+    }
+    await this.#rescan();
+    const now = this.record;
+    if (now === undefined || now.syncing) return;
+    if (digestHex(this.#digest) !== now.digest || digestHex(this.#stateDigest) !== now.stateDigest) {
+      throw this.#corrupt(now.applied);
+    }
+  }
+
+  async #reapply(epoch: Epoch): Promise<void> {
+    const staged: StagedEpoch = { ram: [], state: [] };
+    let commit: Commit | undefined;
+    for (const frame of this.journal.read(epoch)) {
+      if (frame.kind === Kind.commit) commit = parseCommit(frame.head);
+      else this.stage(staged, parseChunk(frame.head, MAX_PAYLOAD_BYTES), frame.payload);
+    }
+    if (commit === undefined || commit.epoch !== this.#committed + 1) throw this.#corrupt(epoch);
+    this.#committed = epoch;
+    // The image may hold half of this epoch already, so only a fresh scan, not this sum, tells its digest.
+    await this.#write(staged);
+    this.#recordApplied(commit);
+  }
+
+  /** Makes a new, empty image for a new lineage; nothing of the old one is promotable from here. */
+  create(lineage: string, ramBytes: number): void {
+    this.#unmap();
+    this.#committed = 0;
+    this.#sound = true;
+    this.journal.clear();
+    for (const path of [this.ramPath, this.#stateImagePath, this.statePath]) rmSync(path, { force: true });
+    this.#record.write({
+      lineage,
+      applied: 0,
+      syncing: true,
+      ramBytes,
+      stateBytes: 0,
+      digest: ZERO_DIGEST,
+      stateDigest: ZERO_DIGEST,
+    });
+    this.#map(ramBytes, true);
+    this.#digest = 0n;
+    this.#stateDigest = 0n;
+  }
+
+  /** Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. */
+  stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): void {
+    const decoded = decompressPayload(chunk.codec, chunk.rawBytes, payload);
+    const pages = (chunk.region === Region.ram ? this.sizeBytes : MAX_STATE_BYTES) / PAGE_BYTES;
+    try {
+      engine().checkPayload(decoded, pages);
+    } catch (cause) {
+      throw new RomulusError('WIRE_FRAME', 'malformed chunk: its payload does not decode within the image', { cause });
+    }
+    (chunk.region === Region.ram ? into.ram : into.state).push(decoded);
+  }
+
+  /** Pre-copy: applied at once, while the image is not promotable. */
+  async applyPrecopy(staged: StagedEpoch): Promise<void> {
+    await this.#write(staged);
+  }
+
+  /** The epoch's commit record is written; from here a restart comes back to it. */
+  commit(epoch: Epoch): void {
+    this.journal.commit(epoch);
+    this.#committed = epoch;
+  }
+
+  /** Applies a committed epoch. Throws IMAGE_CORRUPT if the image is then not what the primary had. */
+  async apply(staged: StagedEpoch, commit: Commit): Promise<void> {
+    await this.#write(staged);
+    crashPoint('backup.applied');
+    if (digestHex(this.#digest) !== commit.digest || digestHex(this.#stateDigest) !== commit.stateDigest) {
+      throw this.#corrupt(commit.epoch);
+    }
+    this.#recordApplied(commit);
+  }
+
+  /** Lays the device state out as the file a hypervisor loads. */
+  writeState(): string {
+    const record = this.record;
+    if (record === undefined || this.#state === undefined) throw new RomulusError('IMAGE_NOT_PROMOTABLE', 'there is no image');
+    try {
+      writeFileSync(this.statePath, this.#state.read(0, record.stateBytes), { mode: 0o600 });
+    } catch (cause) {
+      throw ioError(`cannot write ${this.statePath}`, cause);
+    }
+    return this.statePath;
+  }
+
+  /** Digests by a full pass, beside those the primary named for the epoch applied last. */
+  async verify(): Promise<{ epoch: Epoch; expected: string; found: string }> {
+    const record = this.record;
+    if (record === undefined || this.#ram === undefined || this.#state === undefined) {
+      throw new RomulusError('VM_UNKNOWN', 'there is no image to verify');
+    }
+    const [ram, state] = await this.#scan(this.#ram, this.#state);
+    return {
+      epoch: record.applied,
+      expected: `${record.digest}:${record.stateDigest}`,
+      found: `${digestHex(ram)}:${digestHex(state)}`,
+    };
+  }
+
+  close(): void {
+    this.journal.abort();
+    this.#unmap();
+    this.#record.close();
+  }
+
+  /** Closes and removes everything. */
+  destroy(): void {
+    this.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  get #stateImagePath(): string {
+    return join(this.dir, 'image.state');
+  }
+
+  async #write(staged: StagedEpoch): Promise<void> {
+    if (this.#ram === undefined || this.#state === undefined) throw new RomulusError('INTERNAL', 'no image is open');
+    const ram = await engine().applyPayloads(this.#ram, staged.ram, this.#threads);
+    this.#digest = BigInt.asUintN(64, this.#digest + ram.digestDelta);
+    crashPoint('backup.half-applied');
+    const state = await engine().applyPayloads(this.#state, staged.state, 1);
+    this.#stateDigest = BigInt.asUintN(64, this.#stateDigest + state.digestDelta);
+  }
+
+  #recordApplied(commit: Commit): void {
+    const record = this.record;
+    if (record === undefined) throw new RomulusError('INTERNAL', 'an epoch was applied without a record');
+    const { epoch, digest, stateDigest, stateBytes } = commit;
+    this.#record.write({ ...record, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
+    this.journal.forget(epoch);
+  }
+
+  async #rescan(): Promise<void> {
+    if (this.#ram === undefined || this.#state === undefined) return;
+    [this.#digest, this.#stateDigest] = await this.#scan(this.#ram, this.#state);
+  }
+
+  #scan(ram: Memory, state: Memory): Promise<[bigint, bigint]> {
+    return Promise.all([engine().digestOf(ram, this.#threads), engine().digestOf(state, 1)]);
+  }
+
+  #map(ramBytes: number, create: boolean): void {
+    const options = { writable: true, create, reserve: create };
+    try {
+      this.#ram = engine().openMemory(this.ramPath, { ...options, sizeBytes: ramBytes });
+      this.#state = engine().openMemory(this.#stateImagePath, { ...options, sizeBytes: MAX_STATE_BYTES });
+    } catch (cause) {
+      this.#unmap();
+      throw ioError(`cannot make a standby image of ${ramBytes} bytes in ${this.dir}`, cause);
+    }
+  }
+
+  #unmap(): void {
+    this.#ram?.close();
+    this.#state?.close();
+    this.#ram = undefined;
+    this.#state = undefined;
+  }
+
+  #corrupt(epoch: Epoch): RomulusError {
+    this.#sound = false;
+    return new RomulusError('IMAGE_CORRUPT', `the standby image at epoch ${epoch} is not what the primary had`, {
+      hint: 'it cannot be promoted; the primary copies it anew by itself, or: unprotect and protect the VM again',
+    });
+  }
+}

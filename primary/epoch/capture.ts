@@ -1,0 +1,192 @@
+/** Turns the paused guest into one encoded epoch: dirty pages and device state as deltas against what was sent before. */
+
+import { CHUNK_HEADROOM_BYTES, type DirtyBitmap, type EncodedChunk, type Encoder, type EncodeResult, engine, type Memory } from '../../native/index.ts';
+import { crashPoint } from '../../shared/crash-point.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import { MAX_STATE_BYTES } from '../../shared/limits.ts';
+import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
+import type { FramedPayload } from '../../shared/wire/frame.ts';
+import { digestHex, Region, type RegionId } from '../../shared/wire/messages.ts';
+import type { Source } from '../hypervisor/source.ts';
+
+/** One chunk still lying in the engine's slab. */
+export interface CapturedChunk extends FramedPayload {
+  region: RegionId;
+  slab: number;
+}
+
+export interface CaptureTimes {
+  stopMs: number;
+  stateMs: number;
+  scanMs: number;
+  encodeMs: number;
+  resumeMs: number;
+  pauseMs: number;
+}
+
+export interface Checkpoint {
+  epoch: Epoch;
+  chunks: CapturedChunk[];
+  /** Chunks that had to leave while the guest was paused, for want of slabs; they cannot be sent twice. */
+  spilledChunks: number;
+  stateBytes: number;
+  digest: string;
+  stateDigest: string;
+  dirtyPages: number;
+  changedPages: number;
+  /** Bytes of the dirty pages and the device state: what page-granular replication would send. */
+  rawBytes: number;
+  times: CaptureTimes;
+}
+
+/** Sends chunks at once and resolves when their slabs are free again. */
+export type Spill = (chunks: CapturedChunk[]) => Promise<void>;
+
+export interface CaptureOptions {
+  threads: number;
+  /** Bound of encoded and unsent guest memory, in slabs of 1 MiB. */
+  maxSlabs: number;
+}
+
+/**
+ * Owns shadow copy, encoders and dirty bitmap of one lineage. A dirty bit is cleared only by encoding its page, so that
+ * an epoch given up before encoding is part of the next one.
+ */
+export class Capture {
+  readonly #source: Source;
+  readonly #shadow: Memory;
+  readonly #ram: Encoder;
+  readonly #stateNow: Memory;
+  readonly #stateShadow: Memory;
+  readonly #state: Encoder;
+  readonly #stateDirty: DirtyBitmap;
+  readonly dirty: DirtyBitmap;
+  /** False once something encoded may have been lost: the shadow copy is then ahead of the backup. */
+  intact = true;
+
+  constructor(source: Source, { threads, maxSlabs }: CaptureOptions) {
+    const native = engine();
+    this.#source = source;
+    this.#shadow = native.anonymousMemory(source.memory.sizeBytes);
+    this.#ram = native.createEncoder({ memory: source.memory, shadow: this.#shadow, threads, maxSlabs });
+    this.#stateNow = native.anonymousMemory(MAX_STATE_BYTES);
+    this.#stateShadow = native.anonymousMemory(MAX_STATE_BYTES);
+    this.#state = native.createEncoder({ memory: this.#stateNow, shadow: this.#stateShadow, threads: 1 });
+    this.#stateDirty = native.createBitmap(MAX_STATE_BYTES / PAGE_BYTES);
+    this.dirty = native.createBitmap(source.memory.sizeBytes / PAGE_BYTES);
+  }
+
+  get shadowBytes(): number {
+    return this.#shadow.sizeBytes;
+  }
+
+  /** Takes the pages written since the last call over into `dirty`; the guest may run. */
+  takeDirty(): Promise<number> {
+    return this.#source.takeDirty(this.dirty);
+  }
+
+  /** Encodes what is dirty now, while the guest runs, handing chunks to `spill` as slabs fill (pre-copy). */
+  async encodeRunning(spill: Spill): Promise<{ changedPages: number; payloadBytes: number }> {
+    let changedPages = 0;
+    let payloadBytes = 0;
+    for (let complete = false; !complete; ) {
+      const result = await this.#ram.encode(this.dirty);
+      complete = result.complete;
+      changedPages += result.dirtyPages - result.unchangedPages;
+      payloadBytes += result.payloadBytes;
+      await spill(ramChunks(result));
+    }
+    return { changedPages, payloadBytes };
+  }
+
+  /** Pauses the guest, captures epoch `epoch`, resumes it. The guest runs again whatever happens. */
+  async checkpoint(epoch: Epoch, spill: Spill): Promise<Checkpoint> {
+    const times: CaptureTimes = { stopMs: 0, stateMs: 0, scanMs: 0, encodeMs: 0, resumeMs: 0, pauseMs: 0 };
+    const began = performance.now();
+    let mark = began;
+    const lap = (): number => {
+      const now = performance.now();
+      const spent = now - mark;
+      mark = now;
+      return spent;
+    };
+    await this.#source.pause();
+    try {
+      times.stopMs = lap();
+      crashPoint('primary.paused');
+      // State first: saving it may write to guest memory, and those pages belong to this epoch.
+      const state = await this.#source.deviceState();
+      times.stateMs = lap();
+      const dirtyPages = await this.takeDirty();
+      times.scanMs = lap();
+      crashPoint('primary.dirty-taken');
+      this.intact = false;
+      const memory = await this.#encodePaused(spill);
+      const device = await this.#encodeState(state);
+      this.intact = true;
+      times.encodeMs = lap();
+      return {
+        epoch,
+        chunks: [...memory.chunks, ...device],
+        spilledChunks: memory.spilledChunks,
+        stateBytes: state.length,
+        digest: digestHex(this.#ram.digest),
+        stateDigest: digestHex(this.#state.digest),
+        dirtyPages,
+        changedPages: memory.changedPages,
+        rawBytes: dirtyPages * PAGE_BYTES + state.length,
+        times,
+      };
+    } finally {
+      crashPoint('primary.captured');
+      await this.#source.resume();
+      times.resumeMs = lap();
+      times.pauseMs = performance.now() - began;
+    }
+  }
+
+  async #encodePaused(spill: Spill): Promise<{ chunks: CapturedChunk[]; spilledChunks: number; changedPages: number }> {
+    let spilledChunks = 0;
+    let changedPages = 0;
+    for (;;) {
+      const result = await this.#ram.encode(this.dirty);
+      changedPages += result.dirtyPages - result.unchangedPages;
+      const chunks = ramChunks(result);
+      if (result.complete) return { chunks, spilledChunks, changedPages };
+      spilledChunks += chunks.length;
+      await spill(chunks);
+    }
+  }
+
+  async #encodeState(state: Buffer): Promise<CapturedChunk[]> {
+    if (state.length > MAX_STATE_BYTES) {
+      throw new RomulusError('HV_UNSUPPORTED', `device state of ${state.length} bytes is over the limit of ${MAX_STATE_BYTES}`, {
+        hint: 'remove devices with large state (emulated graphics, say) from the guest',
+      });
+    }
+    this.#stateNow.write(0, state);
+    const pages = Math.ceil(state.length / PAGE_BYTES);
+    // What lies behind a shorter state than before stays as it was: stateBytes says where the state ends.
+    this.#stateDirty.set(0, pages);
+    const result = await this.#state.encode(this.#stateDirty);
+    return result.chunks.map((chunk) => captured(Region.state, chunk));
+  }
+
+  /** Gives a chunk's slab back to the engine. */
+  release(chunk: CapturedChunk): void {
+    (chunk.region === Region.ram ? this.#ram : this.#state).release(chunk.slab);
+  }
+
+  close(): void {
+    for (const part of [this.#ram, this.#state, this.#shadow, this.#stateNow, this.#stateShadow]) part.close();
+  }
+}
+
+function ramChunks(result: EncodeResult): CapturedChunk[] {
+  return result.chunks.map((chunk) => captured(Region.ram, chunk));
+}
+
+function captured(region: RegionId, chunk: EncodedChunk): CapturedChunk {
+  const { buffer, payloadBytes, crc32c, slab } = chunk;
+  return { region, slab, buffer, offset: CHUNK_HEADROOM_BYTES, bytes: payloadBytes, crc32c };
+}

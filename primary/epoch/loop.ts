@@ -1,0 +1,82 @@
+/** The Remus loop in one screen: wait, pause and capture, resume, send; acknowledgements come in beside it. */
+
+import { asRomulusError, type RomulusError } from '../../shared/errors.ts';
+import type { Meters } from '../meters.ts';
+import type { Session } from '../session.ts';
+import type { Capture } from './capture.ts';
+import { type OutgoingEpoch, packEpoch, sendEpoch, sendThrough } from './outbox.ts';
+import { Pacer } from './pacer.ts';
+import type { EpochWindow } from './window.ts';
+
+export interface LoopContext {
+  capture: Capture;
+  session: Session;
+  window: EpochWindow<OutgoingEpoch>;
+  meters: Meters;
+  term: number;
+  epochMs: number;
+  signal: AbortSignal;
+  /** Takes the function that ends the current wait: an ack or the session's end came. */
+  onWake(wake: () => void): void;
+  onEpoch(fields: Record<string, number>): void;
+  /** The shadow copy no longer says what the backup has: only a full copy helps. */
+  onBroken(error: RomulusError): void;
+  running(): boolean;
+}
+
+/** Runs epochs until the session or the protection ends. Throws what the hypervisor throws before anything was encoded. */
+export async function runEpochs(context: LoopContext): Promise<void> {
+  const { capture, session, window, meters, term } = context;
+  const pacer = new Pacer(context.epochMs, performance.now());
+  // Epochs are packed and sent one after the other, beside the capture of the next.
+  let sending: Promise<void> = Promise.resolve();
+  while (context.running()) {
+    await wait(context, pacer.delayMs(performance.now()));
+    while (context.running() && window.full) await wait(context, undefined);
+    await sending;
+    if (!context.running()) return;
+    const epoch = window.newest + 1;
+    const began = performance.now();
+    try {
+      const checkpoint = await capture.checkpoint(epoch, async (chunks) => {
+        await sendThrough(session, capture, epoch, chunks);
+      });
+      const capturedAtMs = performance.now();
+      pacer.done(capturedAtMs, checkpoint.times.pauseMs);
+      meters.captured(checkpoint, began);
+      const outgoing = await packEpoch(capture, checkpoint, capturedAtMs);
+      window.add(outgoing);
+      sending = sendEpoch(session, term, outgoing).catch(() => {}); // the session reports its own end
+      context.onEpoch({
+        epoch,
+        pauseMs: round(checkpoint.times.pauseMs),
+        dirtyPages: checkpoint.dirtyPages,
+        changedPages: checkpoint.changedPages,
+        rawBytes: checkpoint.rawBytes,
+        sentBytes: outgoing.bytes,
+        inFlight: window.size,
+      });
+    } catch (thrown) {
+      if (!capture.intact) context.onBroken(asRomulusError(thrown));
+      throw thrown;
+    }
+  }
+  await sending;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+/** Waits the given time, or without it for the next wake-up alone; a wake-up also ends a timed wait when the loop must stop. */
+function wait(context: LoopContext, ms: number | undefined): Promise<void> {
+  if (ms !== undefined && ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+    context.onWake(() => {
+      if (timer !== undefined && context.running()) return;
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

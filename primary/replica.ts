@@ -1,0 +1,273 @@
+/** One protected VM seen from its primary: attaches, connects, copies, checkpoints, and starts over when it must. */
+
+import { randomUUID } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
+import type { Endpoint } from '../shared/config/endpoint.ts';
+import { asRomulusError, RomulusError } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+import type { VmStatus } from '../shared/status.ts';
+import type { ProtectionState, VmSpec } from '../shared/vm.ts';
+import type { Ack } from '../shared/wire/messages.ts';
+import { Capture } from './epoch/capture.ts';
+import { type LoopContext, runEpochs } from './epoch/loop.ts';
+import { type OutgoingEpoch, releaseEpoch, sendEpoch } from './epoch/outbox.ts';
+import { type Progress, precopy } from './epoch/precopy.ts';
+import { EpochWindow } from './epoch/window.ts';
+import type { GuestState, Source } from './hypervisor/source.ts';
+import { Meters } from './meters.ts';
+import { Session } from './session.ts';
+
+const RECONNECT_MIN_MS = 200;
+const RECONNECT_MAX_MS = 5000;
+/** Encoded bytes that may wait for acknowledgement; beyond, the epoch grows. */
+const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
+/** Slabs of 1 MiB the engine may fill before it waits. */
+const MAX_SLABS = 32;
+
+export interface ReplicaOptions {
+  node: string;
+  spec: VmSpec;
+  peer: string;
+  address: Endpoint;
+  tls?: ConnectionOptions;
+  epochMs: number;
+  windowEpochs: number;
+  silenceMs: number;
+  threads: number;
+  term: number;
+  log: Logger;
+  /** Writes down, durably, that a higher term exists and the guest must not run here. */
+  recordFenced(term: number): void;
+  onEvent(kind: string, fields: Record<string, unknown>): void;
+}
+
+export class Replica {
+  readonly #options: ReplicaOptions;
+  readonly #source: Source;
+  readonly #window: EpochWindow<OutgoingEpoch>;
+  readonly #meters = new Meters();
+  readonly #stop = new AbortController();
+  #capture: Capture | undefined;
+  #session: Session | undefined;
+  #lineage: string | undefined;
+  #progress: Progress | undefined;
+  #state: ProtectionState = 'STARTING';
+  #reason: RomulusError | undefined;
+  #since = new Date();
+  #guest: GuestState = 'running';
+  #wake: () => void = () => {};
+  #done: Promise<void> | undefined;
+
+  constructor(source: Source, options: ReplicaOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#window = new EpochWindow({ maxEpochs: options.windowEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
+  }
+
+  /** Attaches to the guest, then protects it until stop(). Rejects if the guest cannot be attached to. */
+  async start(): Promise<void> {
+    await this.#source.attach();
+    this.#source.onGuestEnd((state) => this.#onGuestEnd(state));
+    this.#done = this.#run();
+  }
+
+  /** Ends protection. `forget` tells the backup to drop its standby; the guest runs on. */
+  async stop({ forget }: { forget: boolean }): Promise<void> {
+    this.#stop.abort();
+    this.#wake();
+    await this.#done;
+    if (forget && this.#session?.open) await this.#session.bye().catch(() => {});
+    this.#session?.close();
+    await this.#source.detach();
+    this.#dropLineage();
+    this.#become('ENDED');
+  }
+
+  status(): VmStatus {
+    const { spec, peer, term, epochMs, windowEpochs } = this.#options;
+    return {
+      vm: spec.name,
+      role: 'primary',
+      state: this.#state,
+      ...(this.#reason && { reason: this.#reason.message }),
+      ...(this.#reason?.hint && { hint: this.#reason.hint }),
+      peer,
+      hypervisor: spec.hypervisor,
+      tracking: this.#source.tracking,
+      term,
+      epoch: this.#window.newest,
+      ackedEpoch: this.#window.acked,
+      epochMs: this.#meters.epochMs || epochMs,
+      windowEpochs,
+      ...(this.#state === 'SYNCING' && this.#progress && { sync: { ...this.#progress } }),
+      ...this.#meters.status(),
+      wireBytes: this.#meters.pastWireBytes + (this.#session?.sentBytes ?? 0),
+      memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
+      guest: this.#guest,
+      since: this.#since.toISOString(),
+    };
+  }
+
+  async #run(): Promise<void> {
+    let backoffMs = RECONNECT_MIN_MS;
+    while (!this.#ended) {
+      try {
+        this.#session = await this.#connect();
+        backoffMs = RECONNECT_MIN_MS;
+        await this.#protect(this.#session);
+      } catch (thrown) {
+        this.#degrade(asRomulusError(thrown), (thrown as { peerTerm?: number }).peerTerm);
+      } finally {
+        this.#leaveSession();
+      }
+      if (this.#ended) break;
+      await this.#sleep(backoffMs);
+      backoffMs = Math.min(backoffMs * 2, RECONNECT_MAX_MS);
+    }
+  }
+
+  /** A stop() still has its goodbye to say on this session; in all other cases it is closed here. */
+  #leaveSession(): void {
+    if (this.#session === undefined || this.#stop.signal.aborted) return;
+    // A guest that was shut down needs no standby; one that vanished may be wanted back.
+    if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
+    else this.#session.close();
+    this.#meters.pastWireBytes += this.#session.sentBytes;
+    this.#session = undefined;
+  }
+
+  get #ended(): boolean {
+    return this.#stop.signal.aborted || this.#state === 'FENCED' || this.#state === 'ENDED';
+  }
+
+  #connect(): Promise<Session> {
+    const { node, spec, peer, address, tls, silenceMs, term } = this.#options;
+    // A lineage that was lost is named anew by the sync that follows.
+    const lineage = this.#lineage ?? randomUUID();
+    const hello = { node, vm: spec.name, term, lineage, acked: this.#window.acked, geometry: this.#source.geometry, spec };
+    return Session.open(
+      { address, peer, silenceMs, hello, ...(tls && { tls }) },
+      { onAck: (ack) => this.#onAck(ack), onClose: (error, peerTerm) => this.#onClose(error, peerTerm) },
+    );
+  }
+
+  /** Resumes the lineage where the backup can, copies anew where not, then checkpoints until the session ends. */
+  async #protect(session: Session): Promise<void> {
+    if (!(await this.#resume(session))) await this.#sync(session);
+    const capture = this.#capture;
+    if (capture === undefined) throw new RomulusError('INTERNAL', 'no capture after sync');
+    const context: LoopContext = {
+      capture,
+      session,
+      window: this.#window,
+      meters: this.#meters,
+      term: this.#options.term,
+      epochMs: this.#options.epochMs,
+      signal: this.#stop.signal,
+      onWake: (wake) => {
+        this.#wake = wake;
+      },
+      onEpoch: (fields) => this.#options.onEvent('epoch', fields),
+      onBroken: (error) => {
+        this.#dropLineage();
+        this.#degrade(error, undefined);
+      },
+      running: () => session.open && !this.#ended,
+    };
+    await runEpochs(context);
+  }
+
+  async #resume(session: Session): Promise<boolean> {
+    const { lineage, committed } = session.welcome;
+    // Nothing committed: parts of the initial copy may have been lost on the way, and nobody counted them.
+    if (this.#capture === undefined || lineage !== this.#lineage || committed === 0) return false;
+    const plan = this.#window.resumeFrom(committed);
+    if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
+    for (const item of plan.freed) releaseEpoch(this.#capture, item);
+    this.#options.log.info({ vm: this.#options.spec.name, committed, resend: plan.resend.length }, 'resuming lineage');
+    for (const item of plan.resend) await sendEpoch(session, this.#options.term, item);
+    if (plan.resend.length === 0) this.#become('PROTECTED');
+    return true;
+  }
+
+  async #sync(session: Session): Promise<void> {
+    this.#dropLineage();
+    this.#become('SYNCING');
+    this.#lineage = randomUUID();
+    await session.beginSync(this.#lineage);
+    this.#capture = new Capture(this.#source, { threads: this.#options.threads, maxSlabs: MAX_SLABS });
+    // The new shadow copy knows nothing, so every page is dirty, whatever the hypervisor reported before.
+    this.#capture.dirty.setAll();
+    this.#progress = { percent: 0, sentBytes: 0, round: 0 };
+    await precopy(this.#capture, session, this.#progress, () => session.open && !this.#stop.signal.aborted);
+    this.#options.onEvent('synced', { rounds: this.#progress.round, sentBytes: this.#progress.sentBytes });
+  }
+
+  #onAck(ack: Ack): void {
+    const now = performance.now();
+    const capture = this.#capture;
+    for (const item of this.#window.ack(ack.epoch)) {
+      if (capture) releaseEpoch(capture, item);
+      this.#meters.commit(now - item.capturedAtMs, now);
+    }
+    if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');
+    this.#wake();
+  }
+
+  #onClose(error: RomulusError, peerTerm: number | undefined): void {
+    if (!this.#ended) this.#degrade(error, peerTerm);
+    this.#wake();
+  }
+
+  #onGuestEnd(state: GuestState): void {
+    this.#guest = state;
+    const reason = new RomulusError('HV_GUEST_GONE', `the guest ended by itself: ${state}`, {
+      hint: `start it again, then: romulus protect ${this.#options.spec.name} --to ${this.#options.peer}`,
+    });
+    this.#become('ENDED', reason);
+    this.#wake();
+  }
+
+  #degrade(error: RomulusError, peerTerm: number | undefined): void {
+    if (this.#ended) return;
+    if (error.code === 'TERM_STALE') {
+      this.#fence(error, peerTerm ?? this.#options.term + 1);
+      return;
+    }
+    this.#become('DEGRADED', error);
+  }
+
+  /** A higher term exists (safety rule 1): this copy of the guest must never run again. */
+  #fence(error: RomulusError, term: number): void {
+    this.#become('FENCED', error);
+    this.#options.recordFenced(term);
+    this.#source.fence().catch((thrown) => {
+      this.#options.log.fatal({ err: thrown, vm: this.#options.spec.name }, 'cannot stop a fenced guest: stop it by hand');
+    });
+  }
+
+  #become(state: ProtectionState, reason?: RomulusError): void {
+    this.#reason = reason;
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#since = new Date();
+    this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
+  }
+
+  #dropLineage(): void {
+    this.#window.clear();
+    this.#capture?.close();
+    this.#capture = undefined;
+    this.#lineage = undefined;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/** The sending half of a replication connection: hello and its answer, chunks and commits out, acknowledgements in. */
+
+import type { ConnectionOptions } from 'node:tls';
+import type { Endpoint } from '../shared/config/endpoint.ts';
+import { RomulusError } from '../shared/errors.ts';
+import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
+import { Link } from '../shared/wire/link.ts';
+import {
+  type Ack,
+  type Chunk,
+  type Commit,
+  type Hello,
+  Kind,
+  parseAck,
+  parseWelcome,
+  type Welcome,
+} from '../shared/wire/messages.ts';
+import { dial } from '../shared/wire/socket.ts';
+import type { PackedPayload } from '../shared/wire/compression.ts';
+
+const WELCOME_TIMEOUT_MS = 10_000;
+
+export interface SessionOptions {
+  address: Endpoint;
+  /** Node name the peer's welcome must carry. */
+  peer: string;
+  tls?: ConnectionOptions;
+  /** Silence after which the backup counts as lost. */
+  silenceMs: number;
+  hello: Omit<Hello, 'protocol'>;
+}
+
+export interface SessionEvents {
+  onAck(ack: Ack): void;
+  /** Once, when the connection is gone; TERM_STALE means that this side must fence itself. */
+  onClose(error: RomulusError, peerTerm: number | undefined): void;
+}
+
+export class Session {
+  readonly welcome: Welcome;
+  readonly #link: Link;
+  #onReady: (() => void) | undefined;
+
+  /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
+  static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
+    const socket = await dial(options.address, options.tls);
+    return new Promise((resolve, reject) => {
+      let session: Session | undefined;
+      const timer = setTimeout(
+        () => link.fail(new RomulusError('PEER_UNREACHABLE', 'the backup did not answer the hello')),
+        WELCOME_TIMEOUT_MS,
+      );
+      const link = new Link(socket, Math.max(options.silenceMs, WELCOME_TIMEOUT_MS), {
+        onFrame(frame) {
+          if (session !== undefined) return session.#onFrame(frame, events);
+          clearTimeout(timer);
+          const welcome = expectWelcome(frame, options.peer);
+          link.silenceMs = options.silenceMs;
+          session = new Session(link, welcome);
+          resolve(session);
+        },
+        onClose(error, peerError) {
+          clearTimeout(timer);
+          const reason = closeReason(error, peerError);
+          if (session === undefined) reject(Object.assign(reason, { peerTerm: peerError?.term }));
+          else {
+            session.#onReady?.();
+            events.onClose(reason, peerError?.term);
+          }
+        },
+      });
+      link
+        .send(Kind.hello, { protocol: [PROTOCOL_VERSION, PROTOCOL_VERSION], ...options.hello } satisfies Hello)
+        .catch(() => {}); // a hello that cannot be sent ends the link, and with it this promise
+    });
+  }
+
+  private constructor(link: Link, welcome: Welcome) {
+    this.#link = link;
+    this.welcome = welcome;
+  }
+
+  get open(): boolean {
+    return !this.#link.closed;
+  }
+
+  get silentMs(): number {
+    return this.#link.silentMs;
+  }
+
+  get sentBytes(): number {
+    return this.#link.sentBytes;
+  }
+
+  /** Asks for a new, empty image; resolves when the backup is ready for pre-copy (or the connection is gone). */
+  async beginSync(lineage: string): Promise<void> {
+    const ready = new Promise<void>((resolve) => {
+      this.#onReady = resolve;
+    });
+    await this.#link.send(Kind.sync, { lineage });
+    await ready;
+    this.#onReady = undefined;
+    if (this.#link.closed) throw new RomulusError('PEER_UNREACHABLE', 'connection lost while the backup made its image');
+  }
+
+  /** Resolves when the kernel took the chunk; until then its buffer must not change. */
+  sendChunk(epoch: number, region: Chunk['region'], payload: PackedPayload): Promise<void> {
+    const head: Chunk = { epoch, region, codec: payload.codec, rawBytes: payload.rawBytes };
+    return this.#link.send(Kind.chunk, head, payload);
+  }
+
+  sendCommit(commit: Commit): Promise<void> {
+    return this.#link.send(Kind.commit, commit);
+  }
+
+  /** Ends protection: the backup drops its standby. */
+  async bye(): Promise<void> {
+    await this.#link.send(Kind.bye, {});
+    this.#link.close();
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+
+  #onFrame(frame: Frame, events: SessionEvents): void {
+    if (frame.kind === Kind.ack) events.onAck(parseAck(frame.head));
+    else if (frame.kind === Kind.ready) this.#onReady?.();
+    else throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a backup sends`);
+  }
+}
+
+function expectWelcome(frame: Frame, peer: string): Welcome {
+  if (frame.kind !== Kind.welcome) throw new RomulusError('WIRE_FRAME', 'the backup did not begin with a welcome');
+  const welcome = parseWelcome(frame.head);
+  if (welcome.protocol !== PROTOCOL_VERSION) {
+    throw new RomulusError('WIRE_VERSION', `the backup chose protocol ${welcome.protocol}, which was not offered`);
+  }
+  if (welcome.node !== peer) {
+    throw new RomulusError('PEER_UNKNOWN', `node ${welcome.node} answered where ${peer} was expected`, {
+      hint: 'correct the address of this peer in agent.yaml',
+    });
+  }
+  return welcome;
+}
+
+function closeReason(error: RomulusError | undefined, peerError: { code: string; message: string; hint?: string } | undefined): RomulusError {
+  if (error !== undefined) return error;
+  if (peerError === undefined) return new RomulusError('PEER_UNREACHABLE', 'the backup closed the connection');
+  return RomulusError.fromJSON(peerError);
+}

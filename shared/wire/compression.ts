@@ -1,0 +1,88 @@
+/** Compression of one chunk's payload: applied where it pays, undone only within named limits. */
+
+import * as snappy from 'snappy';
+import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
+import { RomulusError } from '../errors.ts';
+import { MAX_PAYLOAD_BYTES } from '../limits.ts';
+import type { FramedPayload } from './frame.ts';
+import { Codec, type CodecId } from './messages.ts';
+
+/** Below this a frame is one or two packets either way. */
+const MIN_COMPRESS_BYTES = 2048;
+/** Compressed must be at most this share of raw to be worth the receiver's time. */
+const WORTHWHILE_SHARE = 0.9;
+
+export interface PackedPayload extends FramedPayload {
+  codec: CodecId;
+  rawBytes: number;
+}
+
+/** Compresses with snappy where that saves enough; undefined where the payload should go as it is. */
+export async function compressPayload(payload: FramedPayload): Promise<PackedPayload | undefined> {
+  if (payload.bytes < MIN_COMPRESS_BYTES) return undefined;
+  const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
+  // copyOutputData: otherwise the result is external memory that the collector does not see, and the process grows by gigabytes.
+  const packed = await snappy.compress(raw, { copyOutputData: true });
+  if (packed.length > payload.bytes * WORTHWHILE_SHARE) return undefined;
+  return { ...framed(packed), codec: Codec.snappy, rawBytes: payload.bytes };
+}
+
+/** The payload in a buffer of its own, of just its size, so that the slab it lies in can be used again. */
+export function detachPayload(payload: FramedPayload): PackedPayload {
+  const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
+  const buffer = Buffer.allocUnsafe(CHUNK_HEADROOM_BYTES + raw.length);
+  raw.copy(buffer, CHUNK_HEADROOM_BYTES);
+  return {
+    buffer,
+    offset: CHUNK_HEADROOM_BYTES,
+    bytes: raw.length,
+    crc32c: payload.crc32c,
+    codec: Codec.none,
+    rawBytes: raw.length,
+  };
+}
+
+function framed(data: Buffer): FramedPayload {
+  const buffer = Buffer.allocUnsafe(CHUNK_HEADROOM_BYTES + data.length);
+  data.copy(buffer, CHUNK_HEADROOM_BYTES);
+  return { buffer, offset: CHUNK_HEADROOM_BYTES, bytes: data.length, crc32c: engine().crc32c(data) };
+}
+
+/** Undoes compressPayload; throws WIRE_LIMIT or WIRE_FRAME before anything larger than allowed is allocated. */
+export function decompressPayload(codec: CodecId, rawBytes: number, payload: Buffer): Buffer {
+  if (rawBytes > MAX_PAYLOAD_BYTES) {
+    throw new RomulusError('WIRE_LIMIT', `a payload of ${rawBytes} bytes is over the limit of ${MAX_PAYLOAD_BYTES}`);
+  }
+  if (codec === Codec.none) {
+    if (payload.length !== rawBytes) throw mismatch(payload.length, rawBytes);
+    return payload;
+  }
+  if (codec !== Codec.snappy) {
+    throw new RomulusError('WIRE_VERSION', `this agent cannot undo codec ${codec}`, {
+      hint: 'install the same release of Romulus on both hosts',
+    });
+  }
+  const announced = snappyLength(payload);
+  if (announced !== rawBytes) throw mismatch(announced, rawBytes);
+  try {
+    return snappy.uncompressSync(payload, { copyOutputData: true, asBuffer: true }) as Buffer;
+  } catch (cause) {
+    throw new RomulusError('WIRE_FRAME', 'malformed chunk: its snappy data does not decode', { cause });
+  }
+}
+
+/** The length a snappy block announces in its first bytes (little-endian base-128). */
+function snappyLength(payload: Buffer): number {
+  let length = 0;
+  for (let i = 0; i < 5; i++) {
+    const byte = payload[i];
+    if (byte === undefined) break;
+    length += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return length;
+  }
+  throw new RomulusError('WIRE_FRAME', 'malformed chunk: its snappy data has no length');
+}
+
+function mismatch(found: number, named: number): RomulusError {
+  return new RomulusError('WIRE_FRAME', `malformed chunk: ${found} bytes where its head names ${named}`);
+}

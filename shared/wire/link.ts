@@ -1,0 +1,163 @@
+/** One replication connection as both sides see it: frames in order, one handler at a time, silence noticed. */
+
+import type { WebSocket } from 'ws';
+import { asRomulusError, RomulusError } from '../errors.ts';
+import { decodeFrame, encodeFrame, type Frame, type FramedPayload } from './frame.ts';
+import { Kind, parseError, type WireError } from './messages.ts';
+
+/** Sent this often in each direction, so that silence means something. */
+export const BEAT_INTERVAL_MS = 100;
+/** Received and not yet handled bytes at which reading from the socket stops, so that TCP slows the sender. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
+
+export interface LinkHandlers {
+  /** Called for one frame at a time, in order; the next waits for the promise. A throw ends the link. */
+  onFrame(frame: Frame): Promise<void> | void;
+  /** Called exactly once. `error` is the peer's word, our own fault, or undefined for a plain end. */
+  onClose(error: RomulusError | undefined, peerError: WireError | undefined): void;
+}
+
+export class Link {
+  readonly #socket: WebSocket;
+  readonly #handlers: LinkHandlers;
+  /** Silence after which the peer counts as lost. */
+  silenceMs: number;
+  readonly #now: () => number;
+  #sent = 0;
+  #expected = 0;
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #handling = false;
+  #closed = false;
+  #lastHeardMs: number;
+  #beat: NodeJS.Timeout;
+  sentBytes = 0;
+
+  constructor(socket: WebSocket, silenceMs: number, handlers: LinkHandlers, now = () => performance.now()) {
+    this.#socket = socket;
+    this.#handlers = handlers;
+    this.silenceMs = silenceMs;
+    this.#now = now;
+    this.#lastHeardMs = now();
+    this.#beat = setInterval(() => this.#onBeat(), BEAT_INTERVAL_MS);
+    socket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
+    socket.on('close', () => this.#finish(undefined, undefined));
+    socket.on('error', (cause) =>
+      this.#finish(new RomulusError('PEER_UNREACHABLE', `connection lost: ${cause.message}`, { cause }), undefined),
+    );
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Milliseconds since anything came from the peer. */
+  get silentMs(): number {
+    return this.#now() - this.#lastHeardMs;
+  }
+
+  /** Bytes accepted by send() that the kernel has not taken yet. */
+  get bufferedBytes(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  /** Resolves when the kernel has taken the frame; a payload's buffer must stay as it is until then. */
+  send(kind: number, head: object, payload?: FramedPayload): Promise<void> {
+    if (this.#closed) return Promise.reject(new RomulusError('PEER_UNREACHABLE', 'the connection is closed'));
+    const frame = encodeFrame(kind, this.#sent++, head, payload);
+    this.sentBytes += frame.length;
+    return new Promise((resolve, reject) => {
+      this.#socket.send(frame, (error) => {
+        if (error) reject(new RomulusError('PEER_UNREACHABLE', `connection lost: ${error.message}`, { cause: error }));
+        else resolve();
+      });
+    });
+  }
+
+  /** Tells the peer why, then ends the connection. */
+  fail(thrown: unknown, term?: number): void {
+    if (this.#closed) return;
+    const error = asRomulusError(thrown);
+    const head: WireError = { ...error.toJSON(), ...(term === undefined ? {} : { term }) };
+    // The end of the connection is the outcome either way; an error that cannot be sent adds nothing.
+    this.send(Kind.error, head).catch(() => {});
+    this.#socket.close(1002);
+    this.#finish(error, undefined);
+  }
+
+  close(): void {
+    this.#socket.close(1000);
+    this.#finish(undefined, undefined);
+  }
+
+  #onBeat(): void {
+    if (this.silentMs > this.silenceMs) {
+      const error = new RomulusError('PEER_UNREACHABLE', `nothing heard from the peer for ${this.silenceMs} ms`);
+      this.#socket.terminate();
+      this.#finish(error, undefined);
+      return;
+    }
+    // A beat behind a megabyte of chunks says nothing new: the chunks are proof of life themselves.
+    if (this.#socket.bufferedAmount === 0) this.send(Kind.beat, {}).catch(() => {});
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    if (this.#closed) return;
+    this.#lastHeardMs = this.#now();
+    if (!isBinary) {
+      this.fail(new RomulusError('WIRE_FRAME', 'malformed frame: a text message'));
+      return;
+    }
+    this.#queue.push(data);
+    this.#queuedBytes += data.length;
+    if (this.#queuedBytes > MAX_QUEUED_BYTES) this.#socket.pause();
+    if (!this.#handling) void this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    this.#handling = true;
+    try {
+      for (let message = this.#queue.shift(); message !== undefined; message = this.#queue.shift()) {
+        this.#queuedBytes -= message.length;
+        if (this.#queuedBytes < MAX_QUEUED_BYTES / 2 && this.#socket.isPaused) this.#socket.resume();
+        const frame = this.#accept(message);
+        if (frame === undefined) continue;
+        const pending = this.#handlers.onFrame(frame);
+        if (pending !== undefined) {
+          await pending;
+          // Our own work is not the peer's silence.
+          this.#lastHeardMs = Math.max(this.#lastHeardMs, this.#now() - this.silenceMs / 2);
+        }
+        if (this.#closed) return;
+      }
+    } catch (thrown) {
+      this.fail(thrown);
+    } finally {
+      this.#handling = false;
+    }
+  }
+
+  #accept(message: Buffer): Frame | undefined {
+    const frame = decodeFrame(message);
+    if (frame.sequence !== this.#expected >>> 0) {
+      throw new RomulusError('WIRE_ORDER', `frame ${frame.sequence} came where ${this.#expected} was due`);
+    }
+    this.#expected += 1;
+    if (frame.kind === Kind.beat) return undefined;
+    if (frame.kind === Kind.error) {
+      const peerError = parseError(frame.head);
+      this.#socket.close(1000);
+      this.#finish(undefined, peerError);
+      return undefined;
+    }
+    return frame;
+  }
+
+  #finish(error: RomulusError | undefined, peerError: WireError | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#beat);
+    this.#queue = [];
+    this.#handlers.onClose(error, peerError);
+  }
+}

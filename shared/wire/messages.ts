@@ -1,0 +1,219 @@
+/** The messages of PROTOCOL.md: their kinds, their types, and the checks a received head must pass. */
+
+import { RomulusError } from '../errors.ts';
+import { MAX_CHUNKS_PER_EPOCH, MAX_NAME_LENGTH, MAX_RAM_BYTES, MAX_STATE_BYTES } from '../limits.ts';
+import { type Epoch, type Geometry, PAGE_BYTES, type VmSpec } from '../vm.ts';
+
+export const Kind = {
+  hello: 1,
+  welcome: 2,
+  sync: 3,
+  chunk: 4,
+  commit: 5,
+  ack: 6,
+  error: 7,
+  bye: 8,
+  beat: 9,
+  ready: 10,
+} as const;
+
+export const Region = { ram: 0, state: 1 } as const;
+export type RegionId = (typeof Region)[keyof typeof Region];
+
+export const Codec = { none: 0, snappy: 1, zstd: 2 } as const;
+export type CodecId = (typeof Codec)[keyof typeof Codec];
+
+export interface Hello {
+  protocol: [min: number, max: number];
+  node: string;
+  vm: string;
+  term: number;
+  lineage: string;
+  acked: Epoch;
+  geometry: Geometry;
+  spec: VmSpec;
+}
+
+export interface Welcome {
+  protocol: number;
+  node: string;
+  term: number;
+  lineage: string | null;
+  committed: Epoch;
+}
+
+export interface Sync {
+  lineage: string;
+}
+
+/** Epoch 0 is pre-copy: applied on arrival, never promotable. */
+export interface Chunk {
+  epoch: Epoch;
+  region: RegionId;
+  codec: CodecId;
+  /** Payload bytes once decompressed. */
+  rawBytes: number;
+}
+
+export interface Commit {
+  term: number;
+  epoch: Epoch;
+  previous: Epoch;
+  chunks: number;
+  stateBytes: number;
+  /** Digests of guest memory and device state at this epoch, 16 hexadecimal digits each. */
+  digest: string;
+  stateDigest: string;
+}
+
+export interface Ack {
+  term: number;
+  epoch: Epoch;
+  /** The backup will not resume the guest within this time of sending the ack (safety rule 8). */
+  promiseMs: number;
+}
+
+export interface WireError {
+  code: string;
+  message: string;
+  hint?: string;
+  term?: number;
+}
+
+type Head = Record<string, unknown>;
+
+function bad(message: string, field: string): never {
+  throw new RomulusError('WIRE_FRAME', `malformed ${message}: "${field}" is missing or out of range`);
+}
+
+function integer(head: Head, message: string, field: string, max: number, min = 0): number {
+  const value = head[field];
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) bad(message, field);
+  return value;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+
+/** Names become file names, so nothing but letters, digits, dot, dash and underscore. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && NAME.test(value);
+}
+
+function name(head: Head, message: string, field: string): string {
+  const value = head[field];
+  if (!isName(value)) bad(message, field);
+  return value;
+}
+
+function digest(head: Head, message: string, field: string): string {
+  const value = head[field];
+  if (typeof value !== 'string' || !/^[0-9a-f]{16}$/.test(value)) bad(message, field);
+  return value;
+}
+
+function isObject(value: unknown): value is Head {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function parseHello(head: Head): Hello {
+  const range = head.protocol;
+  if (!Array.isArray(range) || range.length !== 2 || !range.every(Number.isSafeInteger)) bad('hello', 'protocol');
+  return {
+    protocol: [range[0] as number, range[1] as number],
+    node: name(head, 'hello', 'node'),
+    vm: name(head, 'hello', 'vm'),
+    term: integer(head, 'hello', 'term', Number.MAX_SAFE_INTEGER),
+    lineage: name(head, 'hello', 'lineage'),
+    acked: integer(head, 'hello', 'acked', Number.MAX_SAFE_INTEGER),
+    geometry: parseGeometry(head.geometry),
+    spec: parseSpec(head.spec),
+  };
+}
+
+export function parseGeometry(value: unknown): Geometry {
+  if (!isObject(value)) bad('hello', 'geometry');
+  const ramBytes = integer(value, 'hello', 'ramBytes', MAX_RAM_BYTES, PAGE_BYTES);
+  if (ramBytes % PAGE_BYTES !== 0) bad('hello', 'ramBytes');
+  if (typeof value.arch !== 'string' || typeof value.hypervisor !== 'string') bad('hello', 'geometry');
+  return { arch: value.arch, hypervisor: value.hypervisor, ramBytes, cpus: integer(value, 'hello', 'cpus', 4096, 1) };
+}
+
+const SPEC_STRINGS = ['kernel', 'initrd', 'append', 'disk', 'machine', 'serialLog', 'attachQmp'] as const;
+
+export function parseSpec(value: unknown): VmSpec {
+  if (!isObject(value)) bad('hello', 'spec');
+  const { hypervisor, extraArgs } = value;
+  if (hypervisor !== 'qemu' && hypervisor !== 'xen' && hypervisor !== 'replay') bad('hello', 'hypervisor');
+  const spec: VmSpec = {
+    name: name(value, 'hello', 'name'),
+    hypervisor,
+    memoryBytes: integer(value, 'hello', 'memoryBytes', MAX_RAM_BYTES, PAGE_BYTES),
+    cpus: integer(value, 'hello', 'cpus', 4096, 1),
+  };
+  for (const field of SPEC_STRINGS) {
+    const text = value[field];
+    if (text === undefined || text === null) continue;
+    if (typeof text !== 'string') bad('hello', field);
+    spec[field] = text;
+  }
+  if (extraArgs !== undefined && extraArgs !== null) {
+    if (!Array.isArray(extraArgs) || !extraArgs.every((arg) => typeof arg === 'string')) bad('hello', 'extraArgs');
+    spec.extraArgs = extraArgs as string[];
+  }
+  return spec;
+}
+
+export function parseWelcome(head: Head): Welcome {
+  return {
+    protocol: integer(head, 'welcome', 'protocol', 255, 1),
+    node: name(head, 'welcome', 'node'),
+    term: integer(head, 'welcome', 'term', Number.MAX_SAFE_INTEGER),
+    lineage: head.lineage === null ? null : name(head, 'welcome', 'lineage'),
+    committed: integer(head, 'welcome', 'committed', Number.MAX_SAFE_INTEGER),
+  };
+}
+
+export function parseSync(head: Head): Sync {
+  return { lineage: name(head, 'sync', 'lineage') };
+}
+
+export function parseChunk(head: Head, maxRawBytes: number): Chunk {
+  return {
+    epoch: integer(head, 'chunk', 'epoch', Number.MAX_SAFE_INTEGER),
+    region: integer(head, 'chunk', 'region', 1) as RegionId,
+    codec: integer(head, 'chunk', 'codec', 2) as CodecId,
+    rawBytes: integer(head, 'chunk', 'rawBytes', maxRawBytes),
+  };
+}
+
+export function parseCommit(head: Head): Commit {
+  return {
+    term: integer(head, 'commit', 'term', Number.MAX_SAFE_INTEGER),
+    epoch: integer(head, 'commit', 'epoch', Number.MAX_SAFE_INTEGER, 1),
+    previous: integer(head, 'commit', 'previous', Number.MAX_SAFE_INTEGER),
+    chunks: integer(head, 'commit', 'chunks', MAX_CHUNKS_PER_EPOCH),
+    stateBytes: integer(head, 'commit', 'stateBytes', MAX_STATE_BYTES),
+    digest: digest(head, 'commit', 'digest'),
+    stateDigest: digest(head, 'commit', 'stateDigest'),
+  };
+}
+
+export function parseAck(head: Head): Ack {
+  return {
+    term: integer(head, 'ack', 'term', Number.MAX_SAFE_INTEGER),
+    epoch: integer(head, 'ack', 'epoch', Number.MAX_SAFE_INTEGER, 1),
+    promiseMs: integer(head, 'ack', 'promiseMs', 600_000),
+  };
+}
+
+export function parseError(head: Head): WireError {
+  const error: WireError = { code: String(head.code), message: String(head.message) };
+  if (typeof head.hint === 'string') error.hint = head.hint;
+  if (typeof head.term === 'number') error.term = head.term;
+  return error;
+}
+
+/** A digest as it stands in a commit. */
+export function digestHex(value: bigint): string {
+  return BigInt.asUintN(64, value).toString(16).padStart(16, '0');
+}
