@@ -1,0 +1,35 @@
+/** Parsers of option values for commander: what they refuse is a usage error, exit 2. */
+
+import { InvalidArgumentError } from 'commander';
+import { MAX_EPOCH_MS, MIN_EPOCH_MS } from '../shared/config/schema.ts';
+import { parseDurationMs } from '../shared/config.ts';
+import { asRomulusError } from '../shared/errors.ts';
+import { MAX_WINDOW_EPOCHS } from '../shared/limits.ts';
+
+/** "25ms" -> 25, within what an epoch may be. */
+export function epochArgument(text: string): number {
+  let durationMs: number;
+  try {
+    durationMs = parseDurationMs(text);
+  } catch (thrown) {
+    const { message, hint } = asRomulusError(thrown);
+    throw new InvalidArgumentError(`${message}; ${hint}`);
+  }
+  if (durationMs < MIN_EPOCH_MS || durationMs > MAX_EPOCH_MS) {
+    throw new InvalidArgumentError(`an epoch lasts ${MIN_EPOCH_MS}ms to ${MAX_EPOCH_MS}ms`);
+  }
+  return durationMs;
+}
+
+export function windowArgument(text: string): number {
+  const epochs = Number(text);
+  if (!Number.isInteger(epochs) || epochs < 1 || epochs > MAX_WINDOW_EPOCHS) {
+    throw new InvalidArgumentError(`the window is 1 to ${MAX_WINDOW_EPOCHS} epochs`);
+  }
+  return epochs;
+}
+
+/** For options that may be given several times. */
+export function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}

@@ -1,0 +1,101 @@
+/** All checks of `romulus doctor`, in the order in which one would mend them. */
+
+import { statSync } from 'node:fs';
+import { type AgentConfig, configPath, loadConfig, parseConfig } from '../../shared/config.ts';
+import { asRomulusError } from '../../shared/errors.ts';
+import { expiryDays } from '../../shared/tls.ts';
+import { AgentClient } from '../client.ts';
+import { check, mendingCommands, prerequisites } from '../prerequisites.mjs';
+import { type Finding, finding } from './finding.ts';
+import {
+  checkDirtyTracking,
+  checkEngine,
+  checkImageDir,
+  checkKvm,
+  checkNode,
+  checkUserfaultfd,
+} from './system.ts';
+
+/** A certificate that ends within this time is named, while there is still time. */
+const RENEW_WITHIN_DAYS = 30;
+
+/** `configFlag` and `apiFlag` as given on the command line. */
+export async function examine(configFlag?: string, apiFlag?: string): Promise<Finding[]> {
+  const { config, findings } = checkConfig(configFlag);
+  const guestBytes = Object.values(config.vms).reduce((sum, vm) => sum + vm.spec.memoryBytes, 0);
+  return [
+    checkNode(),
+    ...checkPackages(),
+    checkEngine(),
+    checkDirtyTracking(),
+    checkUserfaultfd(),
+    checkKvm(),
+    checkImageDir(config.imageDir, guestBytes),
+    ...findings,
+    ...checkCertificate(config),
+    await checkAgent(apiFlag ?? config.api),
+  ];
+}
+
+/** What an agent needs is missing when it is not there; what only builds, demo and tests need is absent. */
+function checkPackages(): Finding[] {
+  return prerequisites.map((entry) => {
+    const { ok, found } = check(entry);
+    const needed = `${entry.minimum === undefined ? '' : `>= ${entry.minimum}; `}${entry.why}`;
+    const fix = mendingCommands([entry])
+      .map((command) => command.join(' '))
+      .join(' && ');
+    const verdict = ok ? 'ok' : entry.purposes.includes('agent') ? 'missing' : 'absent';
+    return finding(entry.id, entry.what, verdict, { found, needed, fix });
+  });
+}
+
+function checkConfig(flag: string | undefined): { config: AgentConfig; findings: Finding[] } {
+  const { path, named } = configPath(flag);
+  const there = statSync(path, { throwIfNoEntry: false }) !== undefined;
+  const texts = { needed: 'valid', fix: `romulus config check --config ${path}` };
+  try {
+    const config = loadConfig(flag);
+    const found = there || named ? `${path}, node ${config.node}` : `no ${path}, defaults`;
+    return { config, findings: [finding('config', 'config', 'ok', { ...texts, found })] };
+  } catch (thrown) {
+    const { message, hint } = asRomulusError(thrown);
+    const bad = finding('config', 'config', 'missing', { ...texts, found: message, fix: hint ?? texts.fix });
+    return { config: parseConfig('', 'defaults'), findings: [bad] };
+  }
+}
+
+function checkCertificate(config: AgentConfig): Finding[] {
+  if (!config.tls) return [];
+  const { cert } = config.tls;
+  const texts = {
+    needed: `more than ${RENEW_WITHIN_DAYS} days`,
+    fix: `romulus certs DIR --node ${config.node}, then restart the agent`,
+  };
+  try {
+    const days = expiryDays(cert);
+    const verdict = days > RENEW_WITHIN_DAYS ? 'ok' : days < 0 ? 'missing' : 'absent';
+    const found = days < 0 ? `${cert} has expired` : `${days} days left`;
+    return [finding('certificate', 'TLS certificate', verdict, { ...texts, found })];
+  } catch (thrown) {
+    return [
+      finding('certificate', 'TLS certificate', 'missing', {
+        ...texts,
+        found: asRomulusError(thrown).message,
+      }),
+    ];
+  }
+}
+
+async function checkAgent(socketPath: string): Promise<Finding> {
+  const texts = {
+    needed: 'running, to protect VMs',
+    fix: 'systemctl start romulus-agent (or: romulus agent)',
+  };
+  try {
+    const { node, version } = await new AgentClient(socketPath).status();
+    return finding('agent', 'agent', 'ok', { ...texts, found: `node ${node}, version ${version}` });
+  } catch (thrown) {
+    return finding('agent', 'agent', 'absent', { ...texts, found: asRomulusError(thrown).message });
+  }
+}

@@ -1,0 +1,100 @@
+/** Checks of the machine: kernel features, KVM, the file system of the images. */
+
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { release } from 'node:os';
+import { dirname } from 'node:path';
+import { engine } from '../../native/index.ts';
+import { formatBytes } from '../../shared/config.ts';
+import { compareVersions } from '../prerequisites.mjs';
+import { type Finding, finding } from './finding.ts';
+
+const MIN_NODE = '20.17';
+const MIN_KERNEL = '6.7';
+/** Image and shadow copy of a small guest; less is of no use to anybody. */
+const MIN_IMAGE_BYTES = 512 * 1024 * 1024;
+
+/** statfs f_type of file systems that live in memory. */
+const memoryFileSystems = new Map([
+  [0x01021994, 'tmpfs'],
+  [0x958458f6, 'hugetlbfs'],
+]);
+
+export function checkNode(): Finding {
+  const found = process.versions.node;
+  const verdict = compareVersions(found, MIN_NODE) >= 0 ? 'ok' : 'missing';
+  const fix = 'see https://nodejs.org/en/download';
+  return finding('node', 'Node.js', verdict, { found, needed: `>= ${MIN_NODE}`, fix });
+}
+
+export function checkEngine(): Finding {
+  const texts = { needed: 'built', fix: 'npm ci' };
+  try {
+    const { arch, kernels } = engine().cpu();
+    const found = `${arch}, ${[...new Set(Object.values(kernels))].join('/')}`;
+    return finding('engine', 'native engine', 'ok', { ...texts, found });
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    // A build for another Node or machine fails in dlopen, which says so; anything before that is no build at all.
+    const found = code === 'ERR_DLOPEN_FAILED' ? (message.split('\n')[0] ?? code) : 'not built';
+    return finding('engine', 'native engine', 'missing', { ...texts, found });
+  }
+}
+
+/** Without PAGEMAP_SCAN Romulus still works, comparing every page each epoch. */
+export function checkDirtyTracking(): Finding {
+  let supported: boolean;
+  try {
+    supported = engine().pagemapScanSupported();
+  } catch {
+    supported = compareVersions(release(), MIN_KERNEL) >= 0;
+  }
+  return finding('pagemap-scan', 'dirty pages by PAGEMAP_SCAN', supported ? 'ok' : 'absent', {
+    found: `Linux ${release()}`,
+    needed: `>= ${MIN_KERNEL}; else every page is compared each epoch`,
+    fix: 'apt-get install -y -t bookworm-backports linux-image-amd64 && reboot',
+  });
+}
+
+/** QEMU registers its guest memory with userfaultfd, which takes root or a sysctl. */
+export function checkUserfaultfd(): Finding {
+  const sysctl = '/proc/sys/vm/unprivileged_userfaultfd';
+  const root = process.getuid?.() === 0;
+  const exists = existsSync(sysctl);
+  const open = exists && readFileSync(sysctl, 'utf8').trim() === '1';
+  return finding('userfaultfd', 'userfaultfd', exists && (root || open) ? 'ok' : 'absent', {
+    found: exists ? (root ? 'root' : `unprivileged_userfaultfd=${open ? 1 : 0}`) : 'not in this kernel',
+    needed: 'root or vm.unprivileged_userfaultfd=1; else every page is compared each epoch',
+    fix: 'sudo sysctl -w vm.unprivileged_userfaultfd=1',
+  });
+}
+
+/** Guests run without it too, some ten times slower. */
+export function checkKvm(): Finding {
+  let found = 'usable';
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+  } catch (thrown) {
+    found = (thrown as NodeJS.ErrnoException).code === 'ENOENT' ? 'not there' : 'no access';
+  }
+  const fix = 'sudo usermod -aG kvm $USER (and log in again); a VM needs nested virtualisation';
+  const verdict = found === 'usable' ? 'ok' : 'info';
+  return finding('kvm', '/dev/kvm', verdict, { found, needed: 'optional: guests run faster', fix });
+}
+
+/** `neededBytes`: memory of all guests whose images may come to lie there. */
+export function checkImageDir(imageDir: string, neededBytes: number): Finding {
+  let place = imageDir;
+  while (!existsSync(place) && place !== dirname(place)) place = dirname(place);
+  const { type, bavail, bsize } = statfsSync(place);
+  const freeBytes = bavail * bsize;
+  const wantedBytes = Math.max(neededBytes, MIN_IMAGE_BYTES);
+  const kind = memoryFileSystems.get(type);
+  const enough = freeBytes >= wantedBytes;
+  return finding('image-space', `memory for images in ${imageDir}`, enough && kind ? 'ok' : 'missing', {
+    found: `${formatBytes(freeBytes)} free, ${kind ?? 'not in memory'}`,
+    needed: `${formatBytes(wantedBytes)} of tmpfs or hugetlbfs`,
+    fix: kind
+      ? `mount -o remount,size=${Math.ceil((wantedBytes * 2) / 2 ** 20)}M /dev/shm`
+      : `mkdir -p ${imageDir} && mount -t tmpfs -o size=${Math.ceil(wantedBytes / 2 ** 20)}M romulus ${imageDir}`,
+  });
+}
