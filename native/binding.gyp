@@ -1,0 +1,17 @@
+{
+  "targets": [
+    {
+      "target_name": "engine",
+      "sources": [
+        "<!@(cd engine && ls -1 *.cc | sed 's,^,engine/,')",
+        "<!@(cd linux && ls -1 *.cc | sed 's,^,linux/,')",
+        "<!@(cd binding && ls -1 *.cc | sed 's,^,binding/,')"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS"],
+      "cflags_cc!": ["-std=gnu++17", "-Wno-unused-parameter"],
+      "cflags_cc": ["-std=gnu++20", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"],
+      "ldflags": ["-Wl,--exclude-libs,ALL"]
+    }
+  ]
+}

@@ -1,0 +1,17 @@
+/** What the addon keeps per JavaScript environment: the constructors of its classes. */
+#pragma once
+
+#include <napi.h>
+
+namespace romulus::binding {
+
+struct Module {
+  Napi::FunctionReference memory;
+  Napi::FunctionReference bitmap;
+  Napi::FunctionReference pagemap_scan;
+  Napi::FunctionReference encoder;
+
+  static Module& of(Napi::Env env) { return *env.GetInstanceData<Module>(); }
+};
+
+}  // namespace romulus::binding

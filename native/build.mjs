@@ -1,0 +1,88 @@
+/** Builds the engine: the addon by default (`npm ci` runs this), its C++ tests with --test or --asan, fuzzers with --fuzz SECONDS. */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fail, run } from './command.mjs';
+
+/** What each part of the build needs, and the Debian package that brings it. */
+const prerequisites = [
+  { name: 'g++', present: () => onPath('g++'), debian: 'g++' },
+  { name: 'make', present: () => onPath('make'), debian: 'make' },
+  { name: 'python3', present: () => onPath('python3'), debian: 'python3' },
+];
+
+function onPath(command) {
+  return (process.env.PATH ?? '').split(':').some((dir) => existsSync(join(dir, command)));
+}
+
+/** Asks for what is missing in one apt line; as root on Debian, runs that line itself. */
+function ensurePrerequisites() {
+  const missing = prerequisites.filter((tool) => !tool.present());
+  if (missing.length === 0) return;
+  const packages = missing.map((tool) => tool.debian);
+  const line = `apt-get install -y ${packages.join(' ')}`;
+  const names = missing.map((tool) => tool.name).join(', ');
+  if (process.getuid?.() === 0 && existsSync('/etc/debian_version') && onPath('apt-get')) {
+    console.error(`romulus: ${names} missing; running: ${line}`);
+    run('apt-get', ['update', '-q']);
+    run('apt-get', ['install', '-y', '-q', ...packages], {
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  }
+  if (missing.some((tool) => !tool.present())) fail(`${names} missing. Run: sudo ${line}`);
+}
+
+/** node-gyp comes with npm: named by npm when it runs us, else found beside the npm on the PATH or beside node. */
+function findNodeGyp() {
+  const besideNode = resolve(
+    dirname(process.execPath),
+    '../lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js',
+  );
+  const candidates = [
+    process.env.npm_config_node_gyp,
+    besideNode,
+    '/usr/share/nodejs/node-gyp/bin/node-gyp.js',
+  ];
+  const npm = spawnSync('npm', ['root', '-g'], { encoding: 'utf8' });
+  if (npm.status === 0) candidates.push(join(npm.stdout.trim(), 'npm/node_modules/node-gyp/bin/node-gyp.js'));
+  const found = candidates.find((path) => path !== undefined && existsSync(path));
+  return found ?? fail('node-gyp not found: it comes with npm. Run: npm install -g npm');
+}
+
+/** Headers that came with this very Node, so that a build needs no network; node-gyp downloads them otherwise. */
+function nodeHeaderArgs() {
+  const prefix = resolve(dirname(process.execPath), '..');
+  const header = join(prefix, 'include/node/node_version.h');
+  if (!existsSync(header)) return [];
+  const text = readFileSync(header, 'utf8');
+  const part = (name) => text.match(new RegExp(`#define NODE_${name}_VERSION (\\d+)`))?.[1];
+  const version = ['MAJOR', 'MINOR', 'PATCH'].map(part).join('.');
+  return version === process.versions.node ? [`--nodedir=${prefix}`] : [];
+}
+
+function buildAddon() {
+  createRequire(import.meta.url).resolve('node-addon-api');
+  run(process.execPath, [
+    findNodeGyp(),
+    'configure',
+    'build',
+    '--loglevel=warn',
+    '-j',
+    'max',
+    ...nodeHeaderArgs(),
+  ]);
+}
+
+const mode = process.argv[2];
+ensurePrerequisites();
+if (mode === undefined) {
+  buildAddon();
+} else {
+  const { runTests, runFuzzers } = await import('./build-tests.mjs');
+  if (mode === '--test') runTests({ sanitize: false });
+  else if (mode === '--asan') runTests({ sanitize: true });
+  else if (mode === '--fuzz') runFuzzers(Number(process.argv[3] ?? 60));
+  else fail(`unknown option ${mode}: use --test, --asan or --fuzz SECONDS`);
+}

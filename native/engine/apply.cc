@@ -1,0 +1,89 @@
+/** The payload is read through the checking reader both times: bytes that change between check and use do no harm. */
+#include "apply.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "clock.h"
+#include "cpu.h"
+#include "payload.h"
+#include "pool.h"
+
+namespace romulus {
+namespace {
+
+/** Lines a thread digests at once: 2 MiB. */
+constexpr uint64_t kDigestLines = 32 * 1024;
+
+/** Digest change of one payload; false if it is malformed, up to where it was applied. */
+bool apply_one(Mapping& image, std::span<const uint8_t> payload, uint64_t& change) noexcept {
+  const Kernels& kernel = kernels();
+  PayloadReader reader;
+  if (!reader.open(payload, pages_in(image.bytes())).ok()) return false;
+  PageRecord record;
+  for (;;) {
+    const PayloadReader::Step step = reader.next(record);
+    if (step != PayloadReader::Step::page) return step == PayloadReader::Step::end;
+    uint8_t* page = image.data() + record.page * kPageBytes;
+    switch (record.form) {
+      case Form::delta:
+        change += kernel.apply_delta(page, record.page, record.line_mask, record.word_masks, record.data,
+                                     reader.data_end());
+        break;
+      case Form::zero:
+        change += kernel.apply_page(page, record.page, nullptr);
+        break;
+      case Form::whole:
+        change += kernel.apply_page(page, record.page, record.data);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+Status apply_payloads(Mapping& image, std::span<const std::span<const uint8_t>> payloads, uint32_t threads,
+                      ApplyOutcome& outcome) noexcept {
+  if (!image.writable()) return {EACCES, "the image is mapped read-only"};
+  const uint64_t start = now_ns();
+  for (const auto payload : payloads) {
+    uint64_t named = 0;
+    if (Status status = check_payload(payload, pages_in(image.bytes()), named); !status.ok()) return status;
+    outcome.pages += named;
+  }
+  std::atomic<uint64_t> next{0};
+  std::atomic<uint64_t> change{0};
+  std::atomic<bool> sound{true};
+  auto body = [&](uint32_t) noexcept {
+    uint64_t mine = 0;
+    for (uint64_t i; (i = next.fetch_add(1)) < payloads.size();) {
+      if (!apply_one(image, payloads[i], mine)) sound = false;
+    }
+    change += mine;
+  };
+  const auto width = static_cast<uint32_t>(std::min<uint64_t>(threads, payloads.size()));
+  ThreadPool::shared().for_slots(width, body);
+  outcome.digest_change = change;
+  outcome.apply_ns = now_ns() - start;
+  if (!sound) return {EBADMSG, "a payload changed while it was applied"};
+  return {};
+}
+
+uint64_t digest_of(const Mapping& range, uint32_t threads) noexcept {
+  const uint64_t lines = range.bytes() / kLineBytes;
+  std::atomic<uint64_t> next{0};
+  std::atomic<uint64_t> digest{0};
+  auto body = [&](uint32_t) noexcept {
+    uint64_t mine = 0;
+    for (uint64_t at; (at = next.fetch_add(kDigestLines)) < lines;) {
+      mine += kernels().digest_lines(range.data() + at * kLineBytes, at, std::min(kDigestLines, lines - at));
+    }
+    digest += mine;
+  };
+  const auto width = static_cast<uint32_t>(std::min<uint64_t>(threads, (lines + kDigestLines - 1) / kDigestLines));
+  ThreadPool::shared().for_slots(width, body);
+  return digest;
+}
+
+}  // namespace romulus

@@ -1,0 +1,28 @@
+/** Puts payloads into an image, and digests whole ranges: the backup's half. */
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "mapping.h"
+#include "status.h"
+
+namespace romulus {
+
+struct ApplyOutcome {
+  uint64_t pages = 0;
+  uint64_t digest_change = 0;
+  uint64_t apply_ns = 0;
+};
+
+/**
+ * Checks all payloads, then applies them, in parallel by payload; EBADMSG leaves the image as it was. Payloads of one
+ * call name disjoint pages: if they do not, the image holds one or the other and the digest change is wrong, no worse.
+ */
+Status apply_payloads(Mapping& image, std::span<const std::span<const uint8_t>> payloads, uint32_t threads,
+                      ApplyOutcome& outcome) noexcept;
+
+/** Digest of a whole range, a full pass. */
+uint64_t digest_of(const Mapping& range, uint32_t threads) noexcept;
+
+}  // namespace romulus

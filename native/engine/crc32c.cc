@@ -1,0 +1,112 @@
+/** Portable by eight tables; with SSE4.2 three lanes at once, joined by the operator "append so many zero bytes". */
+#include "crc32c.h"
+
+#include <array>
+
+#include "bits.h"
+#include "cpu.h"
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
+
+namespace romulus {
+namespace {
+
+constexpr uint32_t kPolynomial = 0x82f63b78;  // bit-reversed
+
+using Tables = std::array<std::array<uint32_t, 256>, 8>;
+
+constexpr Tables make_tables() noexcept {
+  Tables tables{};
+  for (uint32_t byte = 0; byte < 256; byte++) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ ((crc & 1) != 0 ? kPolynomial : 0);
+    tables[0][byte] = crc;
+  }
+  for (size_t t = 1; t < 8; t++) {
+    for (size_t byte = 0; byte < 256; byte++) {
+      const uint32_t before = tables[t - 1][byte];
+      tables[t][byte] = before >> 8 ^ tables[0][before & 0xff];
+    }
+  }
+  return tables;
+}
+
+constexpr Tables kTables = make_tables();
+
+uint32_t update_portable(uint32_t crc, const uint8_t* from, size_t bytes) noexcept {
+  for (; bytes >= 8; from += 8, bytes -= 8) {
+    const uint64_t eight = load_le<uint64_t>(from) ^ crc;
+    crc = 0;
+    for (size_t t = 0; t < 8; t++) crc ^= kTables[7 - t][eight >> (8 * t) & 0xff];
+  }
+  for (; bytes > 0; from++, bytes--) crc = crc >> 8 ^ kTables[0][(crc ^ *from) & 0xff];
+  return crc;
+}
+
+#if defined(__x86_64__)
+
+/** Bytes of each of the three lanes: their latencies overlap, and three fit the first-level cache. */
+constexpr size_t kLaneBytes = 1024;
+
+using ShiftTables = std::array<std::array<uint32_t, 256>, 4>;
+
+/** What a CRC becomes when `bytes` zero bytes follow: linear, so one table per byte of it. */
+constexpr ShiftTables make_shift(size_t bytes) noexcept {
+  std::array<uint32_t, 32> images{};
+  for (size_t bit = 0; bit < 32; bit++) {
+    uint32_t crc = uint32_t{1} << bit;
+    for (size_t i = 0; i < bytes; i++) crc = crc >> 8 ^ kTables[0][crc & 0xff];
+    images[bit] = crc;
+  }
+  ShiftTables tables{};
+  for (size_t t = 0; t < 4; t++) {
+    for (uint32_t byte = 0; byte < 256; byte++) {
+      for (size_t bit = 0; bit < 8; bit++) {
+        if ((byte >> bit & 1) != 0) tables[t][byte] ^= images[8 * t + bit];
+      }
+    }
+  }
+  return tables;
+}
+
+constexpr ShiftTables kShift = make_shift(kLaneBytes);
+
+inline uint64_t shift(uint64_t crc) noexcept {
+  return kShift[0][crc & 0xff] ^ kShift[1][crc >> 8 & 0xff] ^ kShift[2][crc >> 16 & 0xff] ^ kShift[3][crc >> 24 & 0xff];
+}
+
+__attribute__((target("sse4.2"))) uint32_t update_sse42(uint32_t start, const uint8_t* from, size_t bytes) noexcept {
+  uint64_t crc = start;
+  for (; bytes >= 3 * kLaneBytes; from += 3 * kLaneBytes, bytes -= 3 * kLaneBytes) {
+    uint64_t second = 0;
+    uint64_t third = 0;
+    for (size_t at = 0; at < kLaneBytes; at += 8) {
+      crc = _mm_crc32_u64(crc, load_le<uint64_t>(from + at));
+      second = _mm_crc32_u64(second, load_le<uint64_t>(from + kLaneBytes + at));
+      third = _mm_crc32_u64(third, load_le<uint64_t>(from + 2 * kLaneBytes + at));
+    }
+    crc = shift(shift(crc) ^ second) ^ third;
+  }
+  for (; bytes >= 8; from += 8, bytes -= 8) crc = _mm_crc32_u64(crc, load_le<uint64_t>(from));
+  for (; bytes > 0; from++, bytes--) crc = _mm_crc32_u8(static_cast<uint32_t>(crc), *from);
+  return static_cast<uint32_t>(crc);
+}
+
+#endif
+
+}  // namespace
+
+uint32_t crc32c_portable(std::span<const uint8_t> data) noexcept {
+  return ~update_portable(~uint32_t{0}, data.data(), data.size());
+}
+
+uint32_t crc32c(std::span<const uint8_t> data) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().sse42) return ~update_sse42(~uint32_t{0}, data.data(), data.size());
+#endif
+  return crc32c_portable(data);
+}
+
+}  // namespace romulus

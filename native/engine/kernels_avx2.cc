@@ -1,0 +1,190 @@
+/** Kernels for AVX2 with BMI2: a line is two registers; comparing and hashing are vectors, packing words is scalar. */
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "bits.h"
+#include "digest.h"
+#include "kernels.h"
+
+#define ROMULUS_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+
+namespace romulus {
+namespace {
+
+struct Line {
+  __m256i low;
+  __m256i high;
+};
+
+ROMULUS_TARGET inline Line load_line(const uint8_t* from) noexcept {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
+}
+
+/** One load that the compiler cannot repeat: what is compared is what is encoded. */
+ROMULUS_TARGET inline Line load_once(const uint8_t* from) noexcept {
+  Line line = load_line(from);
+  asm("" : "+x"(line.low), "+x"(line.high));
+  return line;
+}
+
+ROMULUS_TARGET inline void store_line(uint8_t* to, const Line& line) noexcept {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), line.low);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), line.high);
+}
+
+ROMULUS_TARGET inline bool is_zero(const Line& line) noexcept {
+  const __m256i any = _mm256_or_si256(line.low, line.high);
+  return _mm256_testz_si256(any, any) != 0;
+}
+
+/** Bit j set: word j differs. */
+ROMULUS_TARGET inline uint32_t changed_words(const Line& a, const Line& b) noexcept {
+  const auto low = static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(a.low, b.low))));
+  const auto high = static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(a.high, b.high))));
+  return (low | high << 4) ^ 0xff;
+}
+
+ROMULUS_TARGET inline __m256i mix(__m256i x) noexcept {
+  const __m256i swapped = _mm256_shuffle_epi32(x, 0xb1);
+  return _mm256_add_epi64(_mm256_mul_epu32(x, swapped), swapped);
+}
+
+ROMULUS_TARGET inline __m256i half_change(__m256i keys, __m256i before, __m256i after) noexcept {
+  return _mm256_sub_epi64(mix(_mm256_xor_si256(after, keys)), mix(_mm256_xor_si256(before, keys)));
+}
+
+ROMULUS_TARGET inline __m256i change(uint64_t line, const Line& before, const Line& after) noexcept {
+  const __m256i key = _mm256_set1_epi64x(static_cast<long long>(line_key(line)));
+  const Line lanes = load_line(reinterpret_cast<const uint8_t*>(kLaneKeys));
+  return _mm256_add_epi64(half_change(_mm256_xor_si256(key, lanes.low), before.low, after.low),
+                          half_change(_mm256_xor_si256(key, lanes.high), before.high, after.high));
+}
+
+ROMULUS_TARGET inline uint64_t sum(__m256i lanes) noexcept {
+  alignas(32) uint64_t parts[4];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(parts), lanes);
+  return parts[0] + parts[1] + parts[2] + parts[3];
+}
+
+ROMULUS_TARGET size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* out) noexcept {
+  uint32_t* const start = out;
+  for (size_t w = 0; w < count;) {
+    if (w + 16 <= count) {
+      const Line a = load_line(reinterpret_cast<const uint8_t*>(words + w));
+      const Line b = load_line(reinterpret_cast<const uint8_t*>(words + w + 8));
+      if (is_zero({_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)})) {
+        w += 16;
+        continue;
+      }
+    }
+    const size_t end = w + 16 <= count ? w + 16 : count;
+    for (; w < end; w++) {
+      uint64_t bits = words[w];
+      if (bits == 0) continue;
+      words[w] = 0;
+      const uint64_t base = first_page + w * 64;
+      for (; bits != 0; bits &= bits - 1) *out++ = static_cast<uint32_t>(base + lowest_bit(bits));
+    }
+  }
+  return static_cast<size_t>(out - start);
+}
+
+ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    if (!is_zero(load_line(page + l * kLineBytes))) return false;
+  }
+  return true;
+}
+
+ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
+  uint64_t lines = 0;
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
+    const Line a = load_line(in.source + l * kLineBytes);
+    const Line b = load_line(in.shadow + l * kLineBytes);
+    const bool same = is_zero({_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)});
+    lines |= uint64_t{!same} << l;
+  }
+  return lines;
+}
+
+ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
+  PageDelta found;
+  uint8_t* masks = in.word_masks;
+  uint8_t* data = in.data;
+  __m256i digest = _mm256_setzero_si256();
+  for (uint64_t left = changed_lines(in); left != 0; left &= left - 1) {
+    const uint64_t l = lowest_bit(left);
+    uint8_t* shadow = in.shadow + l * kLineBytes;
+    const Line after = load_once(in.source + l * kLineBytes);
+    const Line before = load_line(shadow);
+    const uint32_t mask = changed_words(after, before);
+    if (mask == 0) continue;  // the guest wrote the old value back in between
+    store_line(shadow, after);
+    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+      std::memcpy(data, shadow + lowest_bit(rest) * kWordBytes, kWordBytes);
+      data += kWordBytes;
+    }
+    *masks++ = static_cast<uint8_t>(mask);
+    found.line_mask |= uint64_t{1} << l;
+    digest = _mm256_add_epi64(digest, change(in.page * kLinesPerPage + l, before, after));
+  }
+  found.words = static_cast<uint32_t>((data - in.data) / kWordBytes);
+  found.digest_change = sum(digest);
+  found.zero = found.words != 0 && is_zero_page(in.shadow);
+  return found;
+}
+
+ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, uint64_t line_mask, const uint8_t* word_masks,
+                                    const uint8_t* data, const uint8_t* /*data_end*/) noexcept {
+  __m256i digest = _mm256_setzero_si256();
+  for (; line_mask != 0; line_mask &= line_mask - 1) {
+    const uint64_t l = lowest_bit(line_mask);
+    uint8_t* line = page + l * kLineBytes;
+    const Line before = load_line(line);
+    for (uint32_t mask = *word_masks++; mask != 0; mask &= mask - 1) {
+      std::memcpy(line + lowest_bit(mask) * kWordBytes, data, kWordBytes);
+      data += kWordBytes;
+    }
+    digest = _mm256_add_epi64(digest, change(page_number * kLinesPerPage + l, before, load_line(line)));
+  }
+  return sum(digest);
+}
+
+ROMULUS_TARGET uint64_t apply_page(uint8_t* page, uint64_t page_number, const uint8_t* data) noexcept {
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i digest = zero;
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    uint8_t* line = page + l * kLineBytes;
+    const Line before = load_line(line);
+    const Line after = data == nullptr ? Line{zero, zero} : load_line(data + l * kLineBytes);
+    if (changed_words(before, after) == 0) continue;
+    store_line(line, after);
+    digest = _mm256_add_epi64(digest, change(page_number * kLinesPerPage + l, before, after));
+  }
+  return sum(digest);
+}
+
+ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) noexcept {
+  const Line zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i digest = zero.low;
+  for (uint64_t l = 0; l < lines; l++) {
+    const Line line = load_line(from + l * kLineBytes);
+    if (is_zero(line)) continue;
+    digest = _mm256_add_epi64(digest, change(first_line + l, zero, line));
+  }
+  return sum(digest);
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {"avx2", take_pages, encode_page, apply_delta, apply_page, digest_lines};
+
+}  // namespace romulus
+
+#endif

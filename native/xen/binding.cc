@@ -1,0 +1,159 @@
+// The addon's one class: a Domain whose calls are promises. native/xen/index.ts has its types and their meaning.
+
+#include <cstring>
+
+#include "async.h"
+#include "domain.h"
+
+namespace romulus::xen {
+namespace {
+
+template <typename T>
+Napi::Buffer<uint8_t> buffer_of(Napi::Env env, const std::vector<T>& items) {
+  return Napi::Buffer<uint8_t>::Copy(env, reinterpret_cast<const uint8_t*>(items.data()), items.size() * sizeof(T));
+}
+
+// The body of the stream's X86_TSC_INFO record.
+std::vector<uint32_t> tsc_body(const TscInfo& tsc) {
+  return {tsc.mode, tsc.khz, static_cast<uint32_t>(tsc.nsec), static_cast<uint32_t>(tsc.nsec >> 32), tsc.incarnation, 0};
+}
+
+Napi::Value state_of(Napi::Env env, DomainState& state) {
+  std::vector<uint64_t> params;
+  for (const auto& [index, value] : state.params) params.insert(params.end(), {index, value});
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("context", buffer_of(env, state.context));
+  object.Set("params", buffer_of(env, params));
+  object.Set("tsc", buffer_of(env, tsc_body(state.tsc)));
+  object.Set("absent", buffer_of(env, state.absent));
+  return object;
+}
+
+Napi::Value info_of(Napi::Env env, xc_domaininfo_t& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("shutdown", is_shut_down(info) ? Napi::Number::New(env, shutdown_reason(info)) : env.Null());
+  object.Set("paused", Napi::Boolean::New(env, (info.flags & XEN_DOMINF_paused) != 0));
+  object.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(info.tot_pages) * kPageBytes));
+  return object;
+}
+
+class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
+ public:
+  static Napi::FunctionReference constructor;
+
+  static void define(Napi::Env env, Napi::Object exports) {
+    Napi::Function type = DefineClass(env, "XenDomain",
+                                      {
+                                          InstanceMethod<&DomainBinding::suspend>("suspend"),
+                                          InstanceMethod<&DomainBinding::take_dirty>("takeDirty"),
+                                          InstanceMethod<&DomainBinding::state>("state"),
+                                          InstanceMethod<&DomainBinding::policies>("policies"),
+                                          InstanceMethod<&DomainBinding::resume>("resume"),
+                                          InstanceMethod<&DomainBinding::info>("info"),
+                                          InstanceMethod<&DomainBinding::close>("close"),
+                                          InstanceAccessor<&DomainBinding::standing>("standing"),
+                                      });
+    constructor = Napi::Persistent(type);
+    constructor.SuppressDestruct();
+    exports.Set("openDomain", Napi::Function::New(env, open));
+  }
+
+  explicit DomainBinding(const Napi::CallbackInfo& call) : ObjectWrap(call) {}
+
+ private:
+  static Napi::Value open(const Napi::CallbackInfo& call) {
+    const uint32_t domid = call[0].As<Napi::Number>().Uint32Value();
+    auto turn = std::make_shared<std::mutex>();
+    return Task<std::shared_ptr<Domain>>::start(
+        call.Env(), turn, Napi::Object(), [domid] { return std::make_shared<Domain>(domid); },
+        [turn](Napi::Env env, std::shared_ptr<Domain>& domain) -> Napi::Value {
+          Napi::Object object = constructor.New({});
+          DomainBinding* binding = Unwrap(object);
+          binding->domain_ = domain;
+          binding->turn_ = turn;
+          binding->describe(env, object);
+          return object;
+        });
+  }
+
+  void describe(Napi::Env env, Napi::Object object) const {
+    Napi::Array regions = Napi::Array::New(env);
+    for (const Region& region : domain_->layout().regions) {
+      Napi::Object item = Napi::Object::New(env);
+      item.Set("gfn", static_cast<double>(region.gfn));
+      item.Set("page", static_cast<double>(region.page));
+      item.Set("pages", static_cast<double>(region.pages));
+      regions.Set(regions.Length(), item);
+    }
+    object.Set("regions", regions);
+    object.Set("pages", static_cast<double>(domain_->layout().pages));
+    object.Set("address", Napi::BigInt::New(env, reinterpret_cast<uint64_t>(domain_->map().base())));
+    object.Set("cpus", domain_->cpus());
+    object.Set("xenVersion", std::to_string(domain_->xen_version() >> 16) + "." + std::to_string(domain_->xen_version() & 0xffff));
+  }
+
+  template <typename Result, typename Work, typename Convert>
+  Napi::Value run(const Napi::CallbackInfo& call, Work work, Convert convert) {
+    if (domain_ == nullptr) throw Napi::Error::New(call.Env(), "this XenDomain is closed");
+    return Task<Result>::start(call.Env(), turn_, Value(), [domain = domain_, work] { return work(*domain); }, convert);
+  }
+  template <typename Work>
+  Napi::Value run_void(const Napi::CallbackInfo& call, Work work) {
+    return run<bool>(call, [work](Domain& domain) { return work(domain), true; },
+                     [](Napi::Env env, bool&) { return env.Undefined(); });
+  }
+
+  Napi::Value suspend(const Napi::CallbackInfo& call) {
+    const int limit_ms = call[0].As<Napi::Number>().Int32Value();
+    return run_void(call, [limit_ms](Domain& domain) { domain.suspend(limit_ms); });
+  }
+  Napi::Value take_dirty(const Napi::CallbackInfo& call) {
+    return run<PageBits>(call, [](Domain& domain) { return domain.take_dirty(); },
+                         [](Napi::Env env, PageBits& bits) -> Napi::Value { return buffer_of(env, bits); });
+  }
+  Napi::Value state(const Napi::CallbackInfo& call) {
+    return run<DomainState>(call, [](Domain& domain) { return domain.state(); }, state_of);
+  }
+  Napi::Value policies(const Napi::CallbackInfo& call) {
+    return run<PolicyBlobs>(call, [](Domain& domain) { return domain.policies(); },
+                            [](Napi::Env env, PolicyBlobs& blobs) -> Napi::Value {
+                              Napi::Object object = Napi::Object::New(env);
+                              object.Set("leaves", buffer_of(env, blobs.leaves));
+                              object.Set("msrs", buffer_of(env, blobs.msrs));
+                              return object;
+                            });
+  }
+  Napi::Value resume(const Napi::CallbackInfo& call) {
+    return run_void(call, [](Domain& domain) { domain.resume(); });
+  }
+  Napi::Value info(const Napi::CallbackInfo& call) {
+    return run<xc_domaininfo_t>(call, [](Domain& domain) { return domain.info(); }, info_of);
+  }
+  Napi::Value standing(const Napi::CallbackInfo& call) {
+    return Napi::Boolean::New(call.Env(), domain_ != nullptr && domain_->standing());
+  }
+
+  // Waits for a call under way; the memory at `address` is gone afterwards.
+  Napi::Value close(const Napi::CallbackInfo& call) {
+    auto holder = std::make_shared<std::shared_ptr<Domain>>(std::move(domain_));
+    domain_ = nullptr;
+    auto turn = turn_ == nullptr ? std::make_shared<std::mutex>() : turn_;
+    return Task<bool>::start(call.Env(), turn, Value(), [holder] { return holder->reset(), true; },
+                             [](Napi::Env env, bool&) { return env.Undefined(); });
+  }
+
+  std::shared_ptr<Domain> domain_;
+  std::shared_ptr<std::mutex> turn_;
+};
+
+Napi::FunctionReference DomainBinding::constructor;
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  DomainBinding::define(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(xen, init)
+
+}  // namespace
+}  // namespace romulus::xen

@@ -1,0 +1,159 @@
+#include "domain.h"
+
+#include <bit>
+
+namespace romulus::xen {
+namespace {
+
+// Epochs without ballooning after which the whole guest is mapped again; mapping it takes as long as some hundred epochs' maps.
+constexpr unsigned kQuietEpochs = 64;
+
+// The parameters that libxc saves, in its order: store, console, shared I/O pages, paging, timers, and their event channels.
+constexpr uint32_t kSavedParams[] = {
+    HVM_PARAM_STORE_PFN,      HVM_PARAM_IOREQ_PFN,         HVM_PARAM_BUFIOREQ_PFN,   HVM_PARAM_PAGING_RING_PFN,
+    HVM_PARAM_MONITOR_RING_PFN, HVM_PARAM_SHARING_RING_PFN, HVM_PARAM_VM86_TSS_SIZED, HVM_PARAM_CONSOLE_PFN,
+    HVM_PARAM_ACPI_IOPORTS_LOCATION, HVM_PARAM_VIRIDIAN,   HVM_PARAM_IDENT_PT,       HVM_PARAM_VM_GENERATION_ID_ADDR,
+    HVM_PARAM_IOREQ_SERVER_PFN, HVM_PARAM_NR_IOREQ_SERVER_PAGES, HVM_PARAM_X87_FIP_WIDTH, HVM_PARAM_MCA_CAP,
+};
+
+Control open_control(uint32_t domid) {
+  Control control(xc_interface_open(nullptr, nullptr, 0));
+  check(control != nullptr, "xc_interface_open");
+  const xc_domaininfo_t info = domain_info(control.get(), domid);
+  if (!(info.flags & XEN_DOMINF_hvm_guest)) throw Error("a PV guest: this Xen tracks dirty pages of PVH and HVM guests only", ENOTSUP);
+  return control;
+}
+
+template <typename Handle>
+Handle opened(Handle handle, const char* call) {
+  check(handle != nullptr, call);
+  return handle;
+}
+
+std::string target_path(uint32_t domid) { return "/local/domain/" + std::to_string(domid) + "/memory/target"; }
+
+}  // namespace
+
+Domain::Domain(uint32_t domid)
+    : domid_(domid),
+      control_(open_control(domid)),
+      memory_(opened(ForeignMemory(xenforeignmemory_open(nullptr, 0)), "xenforeignmemory_open")),
+      store_(opened(Store(xs_open(0)), "xs_open")),
+      suspension_(control_.get(), store_.get(), domid),
+      log_(control_.get(), domid),
+      layout_(Layout::of(control_.get(), domid)),
+      map_(memory_.get(), domid, layout_) {
+  const xc_domaininfo_t info = domain_info(control_.get(), domid);
+  cpus_ = info.max_vcpu_id + 1;
+  total_pages_ = info.tot_pages;
+  const int version = xc_version(control_.get(), XENVER_version, nullptr);
+  check(version >= 0, "xc_version");
+  xen_version_ = static_cast<uint32_t>(version);
+  // Fires once at once, and then whenever a tool asks the guest to give memory back or to take some.
+  check(xs_watch(store_.get(), target_path(domid).c_str(), "target"), "xs_watch");
+  remap();
+}
+
+void Domain::remap() {
+  map_.unmap();
+  present_ = layout_.present(control_.get(), domid_);
+  map_.map(present_);
+  standing_ = true;
+  all_dirty_ = true;
+}
+
+bool Domain::ballooned() {
+  bool changed = false;
+  while (char** event = xs_check_watch(store_.get())) {
+    free(event);
+    changed = true;
+  }
+  const uint64_t total_pages = info().tot_pages;
+  if (total_pages != total_pages_) changed = true;
+  total_pages_ = total_pages;
+  return changed;
+}
+
+PageBits Domain::take_dirty() {
+  // The watch's own first event makes the first epoch look like ballooning; it is a full one anyway.
+  const bool changed = ballooned() && !all_dirty_;
+  quiet_epochs_ = changed ? 0 : quiet_epochs_ + 1;
+  const uint64_t* by_gfn = log_.clean();
+
+  if (changed && standing_) {
+    // Frames may have changed behind the standing map unseen: from here on only this epoch's pages are mapped, all of them this once.
+    standing_ = false;
+    map_.unmap();
+    present_ = layout_.present(control_.get(), domid_);
+    PageBits every(present_);
+    map_.map(every);
+    return PageBits(layout_.pages / 64, ~uint64_t{0});
+  }
+  if (!standing_ && quiet_epochs_ >= kQuietEpochs) remap();
+  if (all_dirty_) {
+    all_dirty_ = false;
+    return PageBits(layout_.pages / 64, ~uint64_t{0});
+  }
+
+  PageBits dirty = layout_.translate(by_gfn, log_.gfn_count());
+  if (standing_) {
+    for (std::size_t word = 0; word < dirty.size(); word++) dirty[word] &= present_[word];
+    return dirty;
+  }
+  // A page whose frame is gone stays dirty and reads as zeros.
+  PageBits mapped(dirty);
+  map_.map(mapped);
+  for (std::size_t word = 0; word < dirty.size(); word++) {
+    present_[word] = (present_[word] & ~dirty[word]) | mapped[word];
+  }
+  return dirty;
+}
+
+DomainState Domain::state() {
+  DomainState state;
+  xc_interface* xch = control_.get();
+  if (context_bytes_ == 0) {
+    context_bytes_ = xc_domain_hvm_getcontext(xch, domid_, nullptr, 0);
+    check(context_bytes_ > 0, "xc_domain_hvm_getcontext");
+  }
+  state.context.resize(context_bytes_);
+  const int written = xc_domain_hvm_getcontext(xch, domid_, state.context.data(), state.context.size());
+  check(written > 0, "xc_domain_hvm_getcontext");
+  state.context.resize(written);
+  for (const uint32_t index : kSavedParams) {
+    uint64_t value = 0;
+    check(xc_hvm_param_get(xch, domid_, index, &value) == 0, "xc_hvm_param_get");
+    if (value != 0) state.params.emplace_back(index, value);
+  }
+  check(xc_domain_get_tsc_info(xch, domid_, &state.tsc.mode, &state.tsc.nsec, &state.tsc.khz, &state.tsc.incarnation) == 0,
+        "xc_domain_get_tsc_info");
+  state.absent.resize(present_.size());
+  for (std::size_t word = 0; word < present_.size(); word++) state.absent[word] = ~present_[word];
+  return state;
+}
+
+PolicyBlobs Domain::policies() const {
+  xc_interface* xch = control_.get();
+  uint32_t leaf_count = 0, msr_count = 0;
+  check(xc_cpu_policy_get_size(xch, &leaf_count, &msr_count) == 0, "xc_cpu_policy_get_size");
+  CpuPolicy policy(xc_cpu_policy_init());
+  check(policy != nullptr, "xc_cpu_policy_init");
+  check(xc_cpu_policy_get_domain(xch, domid_, policy.get()) == 0, "xc_cpu_policy_get_domain");
+  std::vector<xen_cpuid_leaf_t> leaves(leaf_count);
+  std::vector<xen_msr_entry_t> msrs(msr_count);
+  check(xc_cpu_policy_serialise(xch, policy.get(), leaves.data(), &leaf_count, msrs.data(), &msr_count) == 0,
+        "xc_cpu_policy_serialise");
+  const auto bytes = [](const void* data, std::size_t size) {
+    const auto* begin = static_cast<const uint8_t*>(data);
+    return std::vector<uint8_t>(begin, begin + size);
+  };
+  return {bytes(leaves.data(), leaf_count * sizeof leaves[0]), bytes(msrs.data(), msr_count * sizeof msrs[0])};
+}
+
+void Domain::resume() {
+  suspension_.resume();
+  // Off the pause: a mapping would keep the frames that a ballooning guest gives back.
+  if (!standing_) map_.unmap();
+}
+
+}  // namespace romulus::xen

@@ -1,0 +1,78 @@
+// One protected domain with everything the capture of an epoch needs. One thread at a time; nothing here is shared between domains.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "dirty_log.h"
+#include "guest_map.h"
+#include "layout.h"
+#include "suspend.h"
+
+namespace romulus::xen {
+
+struct TscInfo {
+  uint32_t mode = 0;
+  uint32_t khz = 0;
+  uint64_t nsec = 0;
+  uint32_t incarnation = 0;
+};
+
+// CPU and platform state of the suspended guest, in the bodies that Xen's stream has for them.
+struct DomainState {
+  std::vector<uint8_t> context;
+  std::vector<std::pair<uint64_t, uint64_t>> params;
+  TscInfo tsc;
+  // Frames without memory behind them at this epoch, as bits of the index space.
+  PageBits absent;
+};
+
+struct PolicyBlobs {
+  std::vector<uint8_t> leaves;
+  std::vector<uint8_t> msrs;
+};
+
+class Domain {
+ public:
+  // Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest.
+  explicit Domain(uint32_t domid);
+
+  const Layout& layout() const { return layout_; }
+  const GuestMap& map() const { return map_; }
+  uint32_t cpus() const { return cpus_; }
+  uint32_t xen_version() const { return xen_version_; }
+
+  void suspend(int limit_ms) { suspension_.request(limit_ms); }
+  // Pages written since the last call; every page at the first call and whenever the frames behind the map may have changed.
+  PageBits take_dirty();
+  DomainState state();
+  PolicyBlobs policies() const;
+  void resume();
+  xc_domaininfo_t info() const { return domain_info(control_.get(), domid_); }
+  // Whether all of the guest is mapped for good, or, while it balloons, only the dirty pages of each epoch.
+  bool standing() const { return standing_; }
+
+ private:
+  // Whether frames may have been taken away or given since the last look.
+  bool ballooned();
+  void remap();
+
+  uint32_t domid_;
+  Control control_;
+  ForeignMemory memory_;
+  Store store_;
+  Suspension suspension_;
+  DirtyLog log_;
+  Layout layout_;
+  GuestMap map_;
+  PageBits present_;
+  uint32_t cpus_ = 0;
+  uint32_t xen_version_ = 0;
+  bool standing_ = false;
+  bool all_dirty_ = true;
+  uint64_t total_pages_ = 0;
+  unsigned quiet_epochs_ = 0;
+  int context_bytes_ = 0;
+};
+
+}  // namespace romulus::xen
