@@ -1,0 +1,85 @@
+/** Doctor and set-up: whatever is missing is named together with the exact command that mends it. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { examine } from '../../cli/doctor/checks.ts';
+import { checkImageDir, checkNode } from '../../cli/doctor/system.ts';
+import { check, compareVersions, mendingCommands, prerequisites } from '../../cli/prerequisites.mjs';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'romulus-doctor-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const example = { id: 'x', what: 'x', why: 'x', purposes: ['test' as const], packageName: 'x-package' };
+
+describe('a prerequisite', () => {
+  it('whose command is not there is missing', () => {
+    expect(check({ ...example, command: ['romulus-no-such-program'] })).toMatchObject({
+      ok: false,
+      found: 'missing',
+    });
+  });
+
+  it('that is older than the minimum is missing too, and its version is told', () => {
+    const old = { ...example, command: ['echo', 'tool 6.9.1'], version: /tool (\S+)/, minimum: '7.2' };
+    expect(check(old)).toMatchObject({ ok: false, found: 'too old: 6.9.1' });
+    expect(check({ ...old, minimum: '6.10' })).toMatchObject({ ok: false });
+    expect(check({ ...old, minimum: '6.9' })).toMatchObject({ ok: true, found: '6.9.1' });
+  });
+
+  it('is mended by one apt-get line for all, or by fresh package lists', () => {
+    expect(mendingCommands([])).toEqual([]);
+    expect(mendingCommands([{ ...example, command: [] }])).toEqual([
+      ['apt-get', 'update'],
+      ['apt-get', 'install', '-y', '--no-install-recommends', 'x-package'],
+    ]);
+    const { packageName: _, ...lists } = example;
+    expect(mendingCommands([{ ...lists, command: [] }])).toEqual([['apt-get', 'update']]);
+  });
+
+  it('has an id of its own', () => {
+    expect(new Set(prerequisites.map((entry) => entry.id)).size).toBe(prerequisites.length);
+  });
+});
+
+describe('versions', () => {
+  it('compare by number, not by letter', () => {
+    expect([
+      compareVersions('6.10', '6.9'),
+      compareVersions('7.2', '7.2.0'),
+      compareVersions('6.6-1', '6.7'),
+    ]).toEqual([1, 0, -1]);
+  });
+});
+
+describe('doctor', () => {
+  it('finds the Node it runs on good', () => {
+    expect(checkNode()).toMatchObject({ verdict: 'ok', found: process.versions.node });
+  });
+
+  it('names a command for all that is not well, and none for what is', async () => {
+    for (const { verdict, fix } of await examine(undefined, join(folder, 'none.sock'))) {
+      if (verdict === 'ok' || verdict === 'info') expect(fix).toBeUndefined();
+      else expect(fix).toMatch(/\w/);
+    }
+  });
+
+  it('goes on when the config is broken, and says where', async () => {
+    const file = join(folder, 'agent.yaml');
+    writeFileSync(file, 'listen: 12\n');
+    const config = (await examine(file, join(folder, 'none.sock'))).find((entry) => entry.id === 'config');
+    expect(config).toMatchObject({ verdict: 'missing', found: expect.stringContaining(`${file}:1`) });
+  });
+
+  it('wants room in memory for the images of all guests', () => {
+    expect(checkImageDir('/dev/shm/romulus/deep', 1)).toMatchObject({ id: 'image-space' });
+    const short = checkImageDir('/dev/shm/romulus', 2 ** 50);
+    expect(short.verdict).toBe('missing');
+    expect(short.fix).toContain('mount -o remount');
+    expect(checkImageDir('/proc', 1).fix).toContain('mount -t tmpfs');
+  });
+});
