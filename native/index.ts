@@ -108,6 +108,11 @@ export interface NativeEngine {
     options: { sizeBytes: number; writable?: boolean; create?: boolean; reserve?: boolean },
   ): Memory;
   anonymousMemory(sizeBytes: number): Memory;
+  /**
+   * Read-only view of memory that another addon of this process maps at `address` (Xen's foreign map of a guest).
+   * Whoever mapped it must outlive every use of the view; close() does not unmap.
+   */
+  viewMemory(address: bigint, sizeBytes: number): Memory;
   createBitmap(pages: number): DirtyBitmap;
   /** Whether this kernel has PAGEMAP_SCAN. */
   pagemapScanSupported(): boolean;

@@ -138,4 +138,19 @@ Napi::Value anonymous_memory(const Napi::CallbackInfo& info) {
   return MemoryBinding::wrap(env, mapping);
 }
 
+Napi::Value view_memory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  uint64_t bytes = 0;
+  bool lossless = false;
+  if (!info[0].IsBigInt()) {
+    Napi::TypeError::New(env, "viewMemory(address, sizeBytes)").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  const uint64_t address = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!to_memory_bytes(env, info[1], bytes)) return env.Undefined();
+  const auto mapping = std::make_shared<Mapping>();
+  mapping->view(reinterpret_cast<const uint8_t*>(address), bytes);
+  return MemoryBinding::wrap(env, mapping);
+}
+
 }  // namespace romulus::binding

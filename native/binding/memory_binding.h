@@ -35,5 +35,6 @@ class MemoryBinding : public Napi::ObjectWrap<MemoryBinding> {
 
 Napi::Value open_memory(const Napi::CallbackInfo& info);
 Napi::Value anonymous_memory(const Napi::CallbackInfo& info);
+Napi::Value view_memory(const Napi::CallbackInfo& info);
 
 }  // namespace romulus::binding

@@ -50,6 +50,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   };
   export_function("openMemory", open_memory);
   export_function("anonymousMemory", anonymous_memory);
+  export_function("viewMemory", view_memory);
   export_function("createBitmap", BitmapBinding::create);
   export_function("pagemapScanSupported", PagemapBinding::supported);
   export_function("openPagemapScan", PagemapBinding::open);

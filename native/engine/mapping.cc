@@ -66,16 +66,24 @@ Status Mapping::anonymous(uint64_t bytes) noexcept {
   return {};
 }
 
+void Mapping::view(const uint8_t* data, uint64_t bytes) noexcept {
+  close();
+  data_ = const_cast<uint8_t*>(data);  // writable_ stays false, and every writer asks it
+  bytes_ = bytes;
+  owned_ = false;
+}
+
 Status Mapping::sync() noexcept {
-  if (data_ != nullptr && msync(data_, bytes_, MS_SYNC) != 0) return {errno, "msync failed"};
+  if (data_ != nullptr && owned_ && msync(data_, bytes_, MS_SYNC) != 0) return {errno, "msync failed"};
   return {};
 }
 
 void Mapping::close() noexcept {
-  if (data_ != nullptr) munmap(data_, bytes_);
+  if (data_ != nullptr && owned_) munmap(data_, bytes_);
   data_ = nullptr;
   bytes_ = 0;
   writable_ = false;
+  owned_ = true;
 }
 
 }  // namespace romulus

@@ -27,6 +27,8 @@ class Mapping {
   Status open(const char* path, uint64_t bytes, Options options) noexcept;
   /** Private zeroed memory, given pages on first touch. */
   Status anonymous(uint64_t bytes) noexcept;
+  /** Read-only view of memory that somebody else maps, and keeps mapped for as long as the view is used. */
+  void view(const uint8_t* data, uint64_t bytes) noexcept;
   Status sync() noexcept;
   void close() noexcept;
 
@@ -38,6 +40,7 @@ class Mapping {
   uint8_t* data_ = nullptr;
   uint64_t bytes_ = 0;
   bool writable_ = false;
+  bool owned_ = true;
 };
 
 }  // namespace romulus
