@@ -31,7 +31,7 @@ export interface StandbyOptions {
   promiseMs: number;
   /** Paths that differ on this host from those the primary named. */
   overrides: Partial<VmSpec>;
-  openTarget(spec: VmSpec): Target;
+  openTarget(spec: VmSpec): Promise<Target>;
   term: TermFile;
   log: Logger;
   onEvent(kind: string, fields: Record<string, unknown>): void;
@@ -69,7 +69,7 @@ export class Standby {
   async recover(): Promise<void> {
     this.#record = readRecord<StandbyRecord>(this.#recordPath);
     if (this.#record === undefined) return;
-    this.#target = this.#options.openTarget(this.#localSpec(this.#record.spec));
+    this.#target = await this.#options.openTarget(this.#localSpec(this.#record.spec));
     if (this.#options.term.current.role === 'primary') {
       this.#activeEpoch = this.#options.term.current.epoch;
       await this.#takeUpGuest();
@@ -105,7 +105,7 @@ export class Standby {
   /** Throws what must be answered to this hello; afterwards receiver and image belong to it. */
   async accept(hello: Hello, receiver: Receiver): Promise<void> {
     const { term } = this;
-    if (this.promoted || this.#promotion !== undefined || hello.term < term) {
+    if (this.#promotion !== undefined || hello.term < term || (this.promoted && hello.term === term)) {
       throw new RomulusError('TERM_STALE', `term ${hello.term} is over: ${this.#options.vm} is in term ${term} here`, {
         hint: `the guest runs on ${this.promoted ? 'this backup' : 'another host'}; on the old primary: romulus unprotect ${this.#options.vm}`,
       });
@@ -116,7 +116,7 @@ export class Standby {
     await before?.settled();
     if (hello.term > term) await this.#options.term.save({ term: hello.term, role: 'backup', epoch: 0 });
     const spec = this.#localSpec(hello.spec);
-    const target = this.#options.openTarget(spec);
+    const target = await this.#options.openTarget(spec);
     await target.check(spec, hello.geometry);
     const known = this.#record;
     if (known !== undefined && !sameGeometry(known.geometry, hello.geometry)) await this.#discard();
@@ -147,9 +147,10 @@ export class Standby {
     this.#options.onEvent('commit', { epoch });
   }
 
-  /** The session failed in a way that costs protection: shown until the primary comes back. */
+  /** The session ended, or the image was found wrong: shown until the primary comes back. */
   degraded(error: RomulusError): void {
-    if (this.promoted) return;
+    if (this.promoted || this.#state === 'ENDED') return;
+    this.#options.onEvent('lost', error.toJSON());
     this.#become(this.image.promotable && error.code === 'PEER_UNREACHABLE' ? 'STANDBY' : 'DEGRADED', error);
   }
 
@@ -266,6 +267,7 @@ export class Standby {
   /** Lets go of everything but image, hypervisor and records, as at the agent's end. */
   async close(): Promise<void> {
     clearInterval(this.#check);
+    if (this.#state === 'ENDED') return;
     this.#receiver?.close();
     await this.#receiver?.settled();
     this.image.close();

@@ -22,6 +22,8 @@ export interface Target {
   start(statePath: string): Promise<void>;
   /** True once start() let vCPUs run, also when another process called it. */
   running(): Promise<boolean>;
+  /** Lets go when the agent ends in good order; the standby or the promoted guest stays for the next one. */
+  release?(): Promise<void>;
   /** Ends the standby or the promoted guest. */
   stop(): Promise<void>;
   /** True while the prepared or started hypervisor process lives. */

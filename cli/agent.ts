@@ -1,0 +1,57 @@
+/** `romulus agent`: the daemon of one host. Wires both sides to configuration, port and local API; the only place that sees both. */
+
+import { mkdirSync } from 'node:fs';
+import { listen } from '../backup/listener.ts';
+import type { AgentConfig } from '../shared/config.ts';
+import { formatEndpoint } from '../shared/config.ts';
+import { serveApi } from '../shared/http.ts';
+import type { Logger } from '../shared/log.ts';
+import { loadTls } from '../shared/tls.ts';
+import { agentRoutes } from './agent/api.ts';
+import { EventLog } from './agent/events.ts';
+import { Host } from './agent/host.ts';
+
+/** A guest whose primary was silent this long may be failed over by hand. */
+export const SILENCE_MS = 1000;
+/** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
+export const PROMISE_MS = 500;
+
+/** Runs until SIGTERM or SIGINT; guests and standby hypervisors outlive it. A second signal ends it at once. */
+export async function runAgent(config: AgentConfig, log: Logger): Promise<void> {
+  for (const dir of [config.dataDir, config.imageDir, config.runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const tls = config.tls && loadTls(config.tls);
+  const events = new EventLog();
+  const host = new Host({ config, log, events, silenceMs: SILENCE_MS, promiseMs: PROMISE_MS, ...(tls && { tls }) });
+  const api = await serveApi(config.api, agentRoutes(host, events));
+  try {
+    await host.recover();
+    const listener = await listen({
+      listen: config.listen,
+      node: config.node,
+      silenceMs: SILENCE_MS,
+      promiseMs: PROMISE_MS,
+      standbyFor: (hello) => host.standbyFor(hello),
+      ...(tls && { tls }),
+    });
+    log.info({ node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api }, 'agent is up');
+    await signalled(log);
+    await listener.close();
+  } finally {
+    await host.close();
+    await api.close();
+  }
+}
+
+function signalled(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    let signals = 0;
+    const onSignal = (signal: string) => {
+      signals += 1;
+      if (signals > 1) process.exit(1);
+      log.info({ signal }, 'ending; guests run on');
+      resolve();
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}

@@ -1,0 +1,65 @@
+/** The local API: what each request means to this host. */
+
+import { RomulusError } from '../../shared/errors.ts';
+import type { Routes } from '../../shared/http.ts';
+import { MAX_WINDOW_EPOCHS } from '../../shared/limits.ts';
+import type { FailoverRequest, ProtectRequest } from '../../shared/status.ts';
+import { VERSION } from '../../shared/version.ts';
+import { isName } from '../../shared/wire/messages.ts';
+import type { EventLog } from './events.ts';
+import type { Host } from './host.ts';
+
+export function agentRoutes(host: Host, events: EventLog): Routes {
+  return {
+    'GET /v1/status': () => ({ node: host.node, version: VERSION, vms: host.statuses() }),
+    'GET /v1/vms/:vm': ({ params }) => host.status(params.vm ?? ''),
+    'GET /v1/vms/:vm/verify': ({ params }) => host.verify(params.vm ?? ''),
+    'POST /v1/protect': ({ body }) => host.protect(protectRequest(fields(body))),
+    'POST /v1/unprotect': ({ body }) => host.unprotect(vmName(fields(body))),
+    'POST /v1/failover': ({ body }) => host.failover(failoverRequest(fields(body))),
+    'GET /v1/events': ({ signal }) => events.follow(signal),
+  };
+}
+
+type Fields = Record<string, unknown>;
+
+function fields(body: unknown): Fields {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw usage('the body must be a JSON object');
+  return body as Fields;
+}
+
+function usage(message: string): RomulusError {
+  return new RomulusError('USAGE', message, { hint: 'see docs/cli.md, "Local API"' });
+}
+
+function vmName(body: Fields): string {
+  if (!isName(body.vm)) throw usage('"vm" must be the name of a VM');
+  return body.vm;
+}
+
+function number(body: Fields, field: string, min: number, max: number): number | undefined {
+  const value = body[field];
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number' || !(value >= min && value <= max)) throw usage(`"${field}" must be from ${min} to ${max}`);
+  return value;
+}
+
+function protectRequest(body: Fields): ProtectRequest {
+  if (!isName(body.to)) throw usage('"to" must be the name of a node');
+  const epochMs = number(body, 'epochMs', 5, 60_000);
+  const epochMaxMs = number(body, 'epochMaxMs', 5, 600_000);
+  const window = number(body, 'window', 1, MAX_WINDOW_EPOCHS);
+  return {
+    vm: vmName(body),
+    to: body.to,
+    ...(epochMs !== undefined && { epochMs }),
+    ...(epochMaxMs !== undefined && { epochMaxMs }),
+    ...(window !== undefined && { window }),
+  };
+}
+
+function failoverRequest(body: Fields): FailoverRequest {
+  const { fencedBy } = body;
+  if (fencedBy !== undefined && (typeof fencedBy !== 'string' || fencedBy === '')) throw usage('"fencedBy" must be text');
+  return { vm: vmName(body), force: body.force === true, ...(fencedBy !== undefined && { fencedBy }) };
+}

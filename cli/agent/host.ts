@@ -1,0 +1,261 @@
+/** All VMs of one host, in either role: what is protected from here, what is on standby here, and how each comes back after a restart. */
+
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { openTarget } from '../../backup/hypervisor/open.ts';
+import { Standby } from '../../backup/standby.ts';
+import { preloadPath } from '../../native/preload.ts';
+import { openSource } from '../../primary/hypervisor/open.ts';
+import { Replica } from '../../primary/replica.ts';
+import type { AgentConfig } from '../../shared/config.ts';
+import { TermFile } from '../../shared/control/terms.ts';
+import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file.ts';
+import { asRomulusError, RomulusError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { FailoverRequest, FailoverResult, ProtectRequest, VmStatus } from '../../shared/status.ts';
+import { type AgentTlsOptions, identityCheck } from '../../shared/tls.ts';
+import type { VmSpec } from '../../shared/vm.ts';
+import type { Hello } from '../../shared/wire/messages.ts';
+import type { EventLog } from './events.ts';
+
+export interface HostOptions {
+  config: AgentConfig;
+  tls?: AgentTlsOptions;
+  silenceMs: number;
+  promiseMs: number;
+  log: Logger;
+  events: EventLog;
+}
+
+/** What a restarted agent must know to go on protecting a VM. */
+interface ProtectionRecord {
+  to: string;
+  spec: VmSpec;
+  epochMs: number;
+  windowEpochs: number;
+  /** A higher term was seen: the guest here must not run again. */
+  fencedByTerm?: number;
+}
+
+export class Host {
+  readonly node: string;
+  readonly #options: HostOptions;
+  readonly #replicas = new Map<string, Replica>();
+  readonly #standbys = new Map<string, Standby>();
+  /** VMs that could not be taken up after a restart, and why. */
+  readonly #failed = new Map<string, VmStatus>();
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.node = options.config.node;
+  }
+
+  /** Takes up every VM that a previous run protected or held on standby. One that fails is shown as DEGRADED. */
+  async recover(): Promise<void> {
+    const root = join(this.#options.config.dataDir, 'vms');
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    for (const vm of readdirSync(root)) {
+      try {
+        const record = readRecord<ProtectionRecord>(this.#protectionPath(vm));
+        if (record) await this.#startReplica(vm, record);
+        else await (await this.#openStandby(vm)).recover();
+      } catch (thrown) {
+        const error = asRomulusError(thrown);
+        this.#options.log.error({ vm, err: thrown }, 'cannot take up this VM again');
+        this.#failed.set(vm, failedStatus(vm, error));
+      }
+    }
+    for (const [vm, standby] of this.#standbys) if (standby.status().state === 'STARTING') this.#standbys.delete(vm);
+  }
+
+  statuses(): VmStatus[] {
+    const live = [...this.#replicas.values(), ...this.#standbys.values()].map((vm) => vm.status());
+    return [...live, ...this.#failed.values()].sort((a, b) => a.vm.localeCompare(b.vm));
+  }
+
+  status(vm: string): VmStatus {
+    const found = (this.#replicas.get(vm) ?? this.#standbys.get(vm))?.status() ?? this.#failed.get(vm);
+    if (found === undefined) throw this.#unknown(vm);
+    return found;
+  }
+
+  verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {
+    const standby = this.#standbys.get(vm);
+    if (standby === undefined) throw this.#unknown(vm);
+    return standby.image.verify();
+  }
+
+  async protect(request: ProtectRequest): Promise<VmStatus> {
+    const { vm, to } = request;
+    const { config } = this.#options;
+    const known = config.vms[vm];
+    if (known === undefined) throw this.#unknown(vm);
+    if (config.peers[to] === undefined) {
+      throw new RomulusError('PEER_UNKNOWN', `no peer is named "${to}"`, {
+        hint: `known peers: ${Object.keys(config.peers).join(', ') || 'none'}; add it under peers: in agent.yaml`,
+      });
+    }
+    const running = this.#replicas.get(vm)?.status().state;
+    if ((running !== undefined && running !== 'ENDED') || this.#standbys.has(vm)) {
+      throw new RomulusError('VM_BUSY', `${vm} is already ${this.status(vm).state} here`, { hint: `romulus status ${vm}` });
+    }
+    const record: ProtectionRecord = {
+      to,
+      spec: known.spec,
+      epochMs: request.epochMs ?? known.epochMs,
+      windowEpochs: request.window ?? known.windowEpochs,
+    };
+    mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
+    await this.#startReplica(vm, record);
+    writeRecord(this.#protectionPath(vm), record);
+    return this.status(vm);
+  }
+
+  async unprotect(vm: string): Promise<VmStatus> {
+    const replica = this.#replicas.get(vm);
+    if (replica === undefined) {
+      if (!this.#failed.has(vm)) throw this.#unknown(vm);
+      const status = this.status(vm);
+      removeRecord(this.#protectionPath(vm));
+      this.#failed.delete(vm);
+      return { ...status, state: 'ENDED' };
+    }
+    await replica.stop({ forget: true });
+    removeRecord(this.#protectionPath(vm));
+    this.#replicas.delete(vm);
+    return replica.status();
+  }
+
+  failover(request: FailoverRequest): Promise<FailoverResult> {
+    const { vm } = request;
+    const standby = this.#standbys.get(vm);
+    if (standby !== undefined) return standby.failover(request);
+    const replica = this.#replicas.get(vm);
+    if (replica === undefined) throw this.#unknown(vm);
+    const { peer, state } = replica.status();
+    throw new RomulusError('PRIMARY_ALIVE', `${vm} runs on this host, which is its primary (${state})`, {
+      hint: `if this host must give it up, stop the guest here, then on ${peer}: romulus failover ${vm}`,
+    });
+  }
+
+  /** The standby a primary's hello is for; made when it is the first. Refuses a VM that this host itself runs. */
+  async standbyFor(hello: Hello): Promise<Standby> {
+    const { vm } = hello;
+    if (this.#replicas.has(vm)) {
+      throw new RomulusError('VM_BUSY', `${vm} is protected from this host and cannot be on standby here too`, {
+        hint: `on ${this.node}: romulus unprotect ${vm}`,
+      });
+    }
+    const known = this.#standbys.get(vm);
+    if (known !== undefined) return known;
+    mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
+    return this.#openStandby(vm);
+  }
+
+  /** Lets go of everything; guests, images and standby hypervisors stay. */
+  async close(): Promise<void> {
+    await Promise.all([
+      ...[...this.#replicas.values()].map((replica) => replica.stop({ forget: false })),
+      ...[...this.#standbys.values()].map((standby) => standby.close()),
+    ]);
+  }
+
+  async #startReplica(vm: string, record: ProtectionRecord): Promise<void> {
+    const { config, tls, silenceMs, log, events } = this.#options;
+    const peer = config.peers[record.to];
+    if (peer === undefined) throw new RomulusError('PEER_UNKNOWN', `no peer is named "${record.to}" any more`);
+    if (record.fencedByTerm !== undefined) {
+      throw new RomulusError('TERM_STALE', `${vm} was promoted elsewhere in term ${record.fencedByTerm}; it must not run here`, {
+        hint: `remove the stale guest, then: romulus unprotect ${vm}`,
+      });
+    }
+    const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
+    if (term.current.term === 0) await term.save({ term: 1, role: 'primary', epoch: 0 });
+    const source = await openSource(record.spec, { runDir: config.runDir, preloadPath: preloadPath() });
+    const replica = new Replica(source, {
+      node: config.node,
+      spec: record.spec,
+      peer: record.to,
+      address: peer.address,
+      ...(tls && { tls: { ...tls, checkServerIdentity: identityCheck(record.to) } }),
+      epochMs: record.epochMs,
+      windowEpochs: record.windowEpochs,
+      silenceMs,
+      threads: config.threads,
+      term: term.current.term,
+      log,
+      recordFenced: (fencedByTerm) => writeRecord(this.#protectionPath(vm), { ...record, fencedByTerm }),
+      onEvent: (kind, fields) => events.emit(vm, kind, fields),
+    });
+    await replica.start();
+    this.#failed.delete(vm);
+    this.#replicas.set(vm, replica);
+  }
+
+  async #openStandby(vm: string): Promise<Standby> {
+    const { config, silenceMs, promiseMs, log, events } = this.#options;
+    const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
+    const standby = new Standby({
+      vm,
+      dataDir: this.#vmDir(vm),
+      imageDir: join(config.imageDir, vm),
+      runDir: join(config.runDir, vm),
+      threads: config.threads,
+      durability: 'memory',
+      silenceMs,
+      promiseMs,
+      overrides: localPaths(config.vms[vm]?.spec),
+      openTarget: (spec) => openTarget(spec, { preloadPath: preloadPath() }),
+      term,
+      log,
+      onEvent: (kind, fields) => {
+        if (kind === 'state' && fields.state === 'ENDED') this.#standbys.delete(vm);
+        events.emit(vm, kind, fields);
+      },
+    });
+    this.#standbys.set(vm, standby);
+    return standby;
+  }
+
+  #vmDir(vm: string): string {
+    return join(this.#options.config.dataDir, 'vms', vm);
+  }
+
+  #protectionPath(vm: string): string {
+    return join(this.#vmDir(vm), 'protection.json');
+  }
+
+  #unknown(vm: string): RomulusError {
+    const known = Object.keys(this.#options.config.vms).join(', ') || 'none';
+    return new RomulusError('VM_UNKNOWN', `this host knows no VM named "${vm}"`, {
+      hint: `VMs in its config: ${known}; what it holds now: romulus list`,
+    });
+  }
+}
+
+/** What this host's own config says about where a guest's files lie here. */
+function localPaths(spec: VmSpec | undefined): Partial<VmSpec> {
+  if (spec === undefined) return {};
+  const { kernel, initrd, disk, serialLog } = spec;
+  return { ...(kernel && { kernel }), ...(initrd && { initrd }), ...(disk && { disk }), ...(serialLog && { serialLog }) };
+}
+
+function failedStatus(vm: string, error: RomulusError): VmStatus {
+  return {
+    vm,
+    role: 'primary',
+    state: error.code === 'TERM_STALE' ? 'FENCED' : 'DEGRADED',
+    reason: error.message,
+    ...(error.hint && { hint: error.hint }),
+    peer: '',
+    hypervisor: 'qemu',
+    term: 0,
+    epoch: 0,
+    ackedEpoch: 0,
+    epochMs: 0,
+    windowEpochs: 0,
+    rawBytes: 0,
+    wireBytes: 0,
+    since: new Date().toISOString(),
+  };
+}

@@ -1,0 +1,128 @@
+/** A primary and a backup in one process, over a real socket on loopback, around a synthetic guest. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { listen } from '../../backup/listener.ts';
+import { Standby } from '../../backup/standby.ts';
+import { Replica, type ReplicaOptions } from '../../primary/replica.ts';
+import type { Endpoint } from '../../shared/config.ts';
+import { TermFile } from '../../shared/control/terms.ts';
+import type { AgentEvent } from '../../shared/status.ts';
+import type { VmSpec } from '../../shared/vm.ts';
+import { SyntheticSource, SyntheticTarget, type SyntheticLoad } from './synthetic.ts';
+
+export const RAM_BYTES = 16 * 1024 * 1024;
+
+/** Events of one side, with waiting for the next that fits. */
+export class EventTrail {
+  readonly seen: AgentEvent[] = [];
+  #waiting: { fits: (event: AgentEvent) => boolean; resolve: (event: AgentEvent) => void }[] = [];
+
+  readonly record = (kind: string, fields: Record<string, unknown>): void => {
+    const event: AgentEvent = { time: '', vm: '', kind, ...fields };
+    this.seen.push(event);
+    this.#waiting = this.#waiting.filter((waiter) => {
+      if (!waiter.fits(event)) return true;
+      waiter.resolve(event);
+      return false;
+    });
+  };
+
+  /** The next event (from now on) that fits. */
+  next(fits: (event: AgentEvent) => boolean): Promise<AgentEvent> {
+    return new Promise((resolve) => this.#waiting.push({ fits, resolve }));
+  }
+
+  state(state: string): Promise<AgentEvent> {
+    return this.next((event) => event.kind === 'state' && event.state === state);
+  }
+
+  commits(count: number): Promise<AgentEvent> {
+    let left = count;
+    return this.next((event) => event.kind === 'commit' && --left === 0);
+  }
+}
+
+export class Backup {
+  readonly dir: string;
+  readonly trail = new EventTrail();
+  target = new SyntheticTarget();
+  standby: Standby | undefined;
+  endpoint: Endpoint = { host: '127.0.0.1', port: 0 };
+  #close: () => Promise<void> = async () => {};
+
+  constructor(dir = mkdtempSync(join(tmpdir(), 'romulus-backup-'))) {
+    this.dir = dir;
+  }
+
+  /** Opens the port (the same again after a stop) and takes up what an earlier run left. */
+  async start(): Promise<void> {
+    this.standby = new Standby({
+      vm: 'vm',
+      dataDir: join(this.dir, 'data'),
+      imageDir: join(this.dir, 'image'),
+      runDir: join(this.dir, 'run'),
+      threads: 2,
+      durability: 'memory',
+      silenceMs: 1000,
+      promiseMs: 500,
+      overrides: {},
+      openTarget: async () => this.target,
+      term: await TermFile.open(join(this.dir, 'data', 'term')),
+      log: pino({ level: 'silent' }),
+      onEvent: this.trail.record,
+    });
+    await this.standby.recover();
+    const standby = this.standby;
+    const listener = await listen({
+      listen: this.endpoint,
+      node: 'beta',
+      silenceMs: 1000,
+      promiseMs: 500,
+      standbyFor: async () => standby,
+    });
+    this.endpoint = listener.endpoint;
+    this.#close = listener.close;
+  }
+
+  async stop(): Promise<void> {
+    await this.#close();
+    await this.standby?.close();
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export const spec: VmSpec = { name: 'vm', hypervisor: 'replay', memoryBytes: RAM_BYTES, cpus: 1 };
+
+export class Primary {
+  readonly trail = new EventTrail();
+  readonly source: SyntheticSource;
+  readonly replica: Replica;
+  fencedByTerm: number | undefined;
+
+  constructor(address: Endpoint, load: Partial<SyntheticLoad> = {}, options: Partial<ReplicaOptions> = {}) {
+    this.source = new SyntheticSource(RAM_BYTES, { seed: 1, pagesPerEpoch: 200, wholeShare: 0.1, ...load });
+    this.replica = new Replica(this.source, {
+      node: 'alpha',
+      spec,
+      peer: 'beta',
+      address,
+      epochMs: 10,
+      windowEpochs: 4,
+      silenceMs: 1000,
+      threads: 2,
+      term: 1,
+      log: pino({ level: 'silent' }),
+      recordFenced: (term) => {
+        this.fencedByTerm = term;
+      },
+      onEvent: this.trail.record,
+      ...options,
+    });
+  }
+}
