@@ -107,6 +107,18 @@ export class QemuTarget implements Target {
     }
   }
 
+  /** The monitor is free once start() is done, and busy with the promoted guest's own protection later: alive then means running. */
+  async running(): Promise<boolean> {
+    const { qmp } = this.#need();
+    if (!(await this.alive())) return false;
+    return qmp.closed || (await runState(qmp)) !== 'inmigrate';
+  }
+
+  async release(): Promise<void> {
+    this.#standby?.qmp.close();
+    this.#standby = undefined;
+  }
+
   async stop(): Promise<void> {
     const standby = this.#standby;
     this.#standby = undefined;

@@ -30,6 +30,8 @@ export interface AttachedQemu {
   files: QemuFiles;
   /** Undefined for a QEMU that runs without the keeper. */
   keeper: QemuKeeper | undefined;
+  /** True when this QEMU was started with a preload library, whose registration is worth waiting for. */
+  preloaded: boolean;
   /** Status file of the dirty log, if this QEMU has one. */
   dirtyLog: string | undefined;
   /** True when the guest was fenced before, and so must stay paused. */
@@ -63,13 +65,13 @@ async function attachOwn(
     const { process, qmp } = found
       ? { process: found, qmp: await QmpClient.connect(files.qmp) }
       : await startQemu(spec, { files }, preloadPath);
-    if (!(await keeper.arrived(KEEPER_TIMEOUT_MS)) && !fenced) {
+    if (!fenced && !(await keeper.arrived(KEEPER_TIMEOUT_MS))) {
       qmp.close();
       throw new RomulusError('HV_START', `QEMU ${process.pid} runs without the keeper of ${preloadPath}`, {
         hint: `rebuild it (node native/preload/build.mjs) and start the guest anew; see ${files.log}`,
       });
     }
-    return { process, qmp, files, keeper, dirtyLog: files.dirtyLog, fenced };
+    return { process, qmp, files, keeper, preloaded: true, dirtyLog: files.dirtyLog, fenced };
   } catch (error) {
     await keeper.close();
     throw error;
@@ -85,8 +87,9 @@ async function attachForeign(qmpPath: string, files: QemuFiles, fenced: boolean)
   try {
     const dirtyLog = await environmentOf(pid, 'ROMULUS_DIRTYLOG_STATUS');
     const qmp = await QmpClient.connect(qmpPath);
-    await keeper?.arrived(KEEPER_TIMEOUT_MS);
-    return { process, qmp, files, keeper, dirtyLog, fenced };
+    if (!fenced) await keeper?.arrived(KEEPER_TIMEOUT_MS);
+    const preloaded = (await environmentOf(pid, 'LD_PRELOAD')) !== undefined;
+    return { process, qmp, files, keeper, preloaded, dirtyLog, fenced };
   } catch (error) {
     await keeper?.close();
     throw error;

@@ -179,10 +179,10 @@ export class QemuSource implements Source {
 
   /** Arms the write protection with a first scan, whose answer (every page) takeDirty() gives anyway. */
   async #startTracking(ram: GuestRam): Promise<void> {
-    const { process, dirtyLog } = needAttached(this.#attached);
+    const { process, dirtyLog, preloaded } = needAttached(this.#attached);
     this.#allDirty = true;
     this.#trackingReason = engine().pagemapScanSupported()
-      ? await dirtyLogFailure(process.pid, ram, dirtyLog, REGISTRATION_TIMEOUT_MS)
+      ? await dirtyLogFailure(process.pid, ram, dirtyLog, preloaded ? REGISTRATION_TIMEOUT_MS : 0)
       : 'this kernel has no PAGEMAP_SCAN (Linux 6.7 or later has)';
     if (this.#trackingReason !== undefined) return;
     this.#scan = engine().openPagemapScan(process.pid, ram.address, ram.sizeBytes);
