@@ -4,18 +4,21 @@ import { RomulusError } from '../../shared/errors.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { QemuTarget } from './qemu.ts';
 import type { Target } from './target.ts';
+import { XenTarget } from './xen.ts';
 
 /** A Target not yet prepared. HV_UNSUPPORTED for a hypervisor this build has no driver for. */
 export async function openTarget(spec: VmSpec, options: { preloadPath: string }): Promise<Target> {
   switch (spec.hypervisor) {
     case 'qemu':
       return new QemuTarget(options);
+    case 'xen':
+      return new XenTarget(spec);
     default:
       throw new RomulusError(
         'HV_UNSUPPORTED',
         `no driver for hypervisor ${JSON.stringify(spec.hypervisor)}`,
         {
-          hint: 'set hypervisor: qemu in the description of the guest',
+          hint: 'set hypervisor: qemu or xen in the description of the guest',
         },
       );
   }

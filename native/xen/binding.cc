@@ -112,7 +112,7 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
                          [](Napi::Env env, PageBits& bits) -> Napi::Value { return buffer_of(env, bits); });
   }
   Napi::Value state(const Napi::CallbackInfo& call) {
-    return run<DomainState>(call, [](Domain& domain) { return domain.state(); }, state_of);
+    return run<DomainState>(call, [](Domain& domain) { return DomainState(domain.state()); }, state_of);
   }
   Napi::Value policies(const Napi::CallbackInfo& call) {
     return run<PolicyBlobs>(call, [](Domain& domain) { return domain.policies(); },

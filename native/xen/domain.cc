@@ -51,15 +51,25 @@ Domain::Domain(uint32_t domid)
   xen_version_ = static_cast<uint32_t>(version);
   // Fires once at once, and then whenever a tool asks the guest to give memory back or to take some.
   check(xs_watch(store_.get(), target_path(domid).c_str(), "target"), "xs_watch");
-  remap();
+  map_everything();
+  standing_ = true;
+  // The watch's first event only says that it is set.
+  unsigned count = 0;
+  free(xs_read_watch(store_.get(), &count));
 }
 
-void Domain::remap() {
+void Domain::suspend(int limit_ms) {
+  suspension_.request(limit_ms);
+  suspended_ = true;
+  collect();
+  state_ = capture();
+}
+
+void Domain::map_everything() {
   map_.unmap();
   present_ = layout_.present(control_.get(), domid_);
   map_.map(present_);
-  standing_ = true;
-  all_dirty_ = true;
+  dirty_.assign(layout_.pages / 64, ~uint64_t{0});
 }
 
 bool Domain::ballooned() {
@@ -74,42 +84,38 @@ bool Domain::ballooned() {
   return changed;
 }
 
-PageBits Domain::take_dirty() {
-  // The watch's own first event makes the first epoch look like ballooning; it is a full one anyway.
-  const bool changed = ballooned() && !all_dirty_;
+void Domain::collect() {
+  const bool changed = ballooned();
   quiet_epochs_ = changed ? 0 : quiet_epochs_ + 1;
   const uint64_t* by_gfn = log_.clean();
 
-  if (changed && standing_) {
-    // Frames may have changed behind the standing map unseen: from here on only this epoch's pages are mapped, all of them this once.
+  if (standing_ && changed) {
+    // Frames may have changed behind the standing map unseen, so every page counts as dirty this once.
     standing_ = false;
-    map_.unmap();
-    present_ = layout_.present(control_.get(), domid_);
-    PageBits every(present_);
-    map_.map(every);
-    return PageBits(layout_.pages / 64, ~uint64_t{0});
+    return map_everything();
   }
-  if (!standing_ && quiet_epochs_ >= kQuietEpochs) remap();
-  if (all_dirty_) {
-    all_dirty_ = false;
-    return PageBits(layout_.pages / 64, ~uint64_t{0});
+  if (!standing_ && quiet_epochs_ >= kQuietEpochs) {
+    standing_ = true;
+    return map_everything();
   }
-
   PageBits dirty = layout_.translate(by_gfn, log_.gfn_count());
-  if (standing_) {
-    for (std::size_t word = 0; word < dirty.size(); word++) dirty[word] &= present_[word];
-    return dirty;
+  if (!standing_) {
+    // A page whose frame is gone stays dirty and reads as zeros.
+    PageBits mapped(dirty);
+    map_.map(mapped);
+    for (std::size_t word = 0; word < dirty.size(); word++) present_[word] = (present_[word] & ~dirty[word]) | mapped[word];
   }
-  // A page whose frame is gone stays dirty and reads as zeros.
-  PageBits mapped(dirty);
-  map_.map(mapped);
-  for (std::size_t word = 0; word < dirty.size(); word++) {
-    present_[word] = (present_[word] & ~dirty[word]) | mapped[word];
-  }
-  return dirty;
+  for (std::size_t word = 0; word < dirty.size(); word++) dirty_[word] |= standing_ ? dirty[word] & present_[word] : dirty[word];
 }
 
-DomainState Domain::state() {
+PageBits Domain::take_dirty() {
+  if (!suspended_) collect();
+  PageBits taken(dirty_.size(), 0);
+  taken.swap(dirty_);
+  return taken;
+}
+
+DomainState Domain::capture() {
   DomainState state;
   xc_interface* xch = control_.get();
   if (context_bytes_ == 0) {
@@ -152,6 +158,7 @@ PolicyBlobs Domain::policies() const {
 
 void Domain::resume() {
   suspension_.resume();
+  suspended_ = false;
   // Off the pause: a mapping would keep the frames that a ballooning guest gives back.
   if (!standing_) map_.unmap();
 }

@@ -42,10 +42,13 @@ class Domain {
   uint32_t cpus() const { return cpus_; }
   uint32_t xen_version() const { return xen_version_; }
 
-  void suspend(int limit_ms) { suspension_.request(limit_ms); }
+  // Stops the guest, and in the same breath reads its dirty bitmap, brings the map up to date and captures its state.
+  void suspend(int limit_ms);
   // Pages written since the last call; every page at the first call and whenever the frames behind the map may have changed.
+  // A running guest is asked afresh, of a suspended one suspend() knows.
   PageBits take_dirty();
-  DomainState state();
+  // As of the last suspend().
+  const DomainState& state() const { return state_; }
   PolicyBlobs policies() const;
   void resume();
   xc_domaininfo_t info() const { return domain_info(control_.get(), domid_); }
@@ -55,7 +58,10 @@ class Domain {
  private:
   // Whether frames may have been taken away or given since the last look.
   bool ballooned();
-  void remap();
+  // Adds what was written since the last time to `dirty_`, and maps it unless everything is mapped for good.
+  void collect();
+  void map_everything();
+  DomainState capture();
 
   uint32_t domid_;
   Control control_;
@@ -68,8 +74,10 @@ class Domain {
   PageBits present_;
   uint32_t cpus_ = 0;
   uint32_t xen_version_ = 0;
+  PageBits dirty_;
+  DomainState state_;
+  bool suspended_ = false;
   bool standing_ = false;
-  bool all_dirty_ = true;
   uint64_t total_pages_ = 0;
   unsigned quiet_epochs_ = 0;
   int context_bytes_ = 0;

@@ -41,9 +41,11 @@ export interface XenDomain {
   readonly xenVersion: string;
   /** False while the guest balloons: then only the pages that takeDirty() named are mapped, until resume(). */
   readonly standing: boolean;
+  /** Stops the guest, reads its dirty bitmap and captures its state. */
   suspend(limitMs: number): Promise<void>;
-  /** Bits of the index space, u64 words; all set at first. The guest must be suspended. */
+  /** Bits of the index space, u64 words: written since the last call, all set at first. The guest may run. */
   takeDirty(): Promise<Buffer>;
+  /** As of the last suspend(). */
   state(): Promise<XenCpuState>;
   /** X86_CPUID_POLICY and X86_MSR_POLICY; they never change while the domain lives. */
   policies(): Promise<{ leaves: Buffer; msrs: Buffer }>;

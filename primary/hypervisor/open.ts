@@ -4,6 +4,7 @@ import { RomulusError } from '../../shared/errors.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { QemuSource } from './qemu.ts';
 import type { Source } from './source.ts';
+import { XenSource } from './xen.ts';
 
 export interface SourcePlace {
   /** Directory of the agent's run files; each guest gets its own folder, `runDir/NAME`. */
@@ -17,12 +18,14 @@ export async function openSource(spec: VmSpec, place: SourcePlace): Promise<Sour
   switch (spec.hypervisor) {
     case 'qemu':
       return new QemuSource(spec, place);
+    case 'xen':
+      return new XenSource(spec);
     default:
       throw new RomulusError(
         'HV_UNSUPPORTED',
         `no driver for hypervisor ${JSON.stringify(spec.hypervisor)}`,
         {
-          hint: 'set hypervisor: qemu in the description of the guest',
+          hint: 'set hypervisor: qemu or xen in the description of the guest',
         },
       );
   }

@@ -1,0 +1,127 @@
+/** A Xen host as the backup of a Xen guest: at failover the standby image and state become a stream that `xl restore` takes. */
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, createWriteStream, openSync, readSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { RomulusError } from '../../shared/errors.ts';
+import { PAGES_PER_RECORD } from '../../shared/hypervisor/xen-records.ts';
+import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
+import { type ReadPages, saveFile } from '../../shared/hypervisor/xen-stream.ts';
+import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
+import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
+import type { StandbyFiles, Target } from './target.ts';
+
+/** Xen's own overhead beside the guest's memory: page tables, shadow pool, structures. */
+const DOMAIN_OVERHEAD_BYTES = 16 * 1024 * 1024;
+
+export class XenTarget implements Target {
+  readonly kind = 'xen';
+  readonly #spec: VmSpec;
+  #files: StandbyFiles | undefined;
+  #started = false;
+
+  constructor(spec: VmSpec) {
+    this.#spec = spec;
+  }
+
+  async check(spec: VmSpec, geometry: Geometry): Promise<void> {
+    const info = await xl('info');
+    const field = (name: string): string => new RegExp(`^${name} *: *(.*)$`, 'm').exec(info)?.[1] ?? '';
+    const here = `xen ${field('xen_major')}.${field('xen_minor')}`;
+    if (here !== geometry.hypervisor)
+      throw new RomulusError(
+        'HV_UNSUPPORTED',
+        `the guest runs on ${geometry.hypervisor}, this host is ${here}`,
+        {
+          hint: 'run the same Xen release on both hosts',
+        },
+      );
+    const freeBytes = Number(field('free_memory')) * 1024 * 1024;
+    if (freeBytes < geometry.ramBytes + DOMAIN_OVERHEAD_BYTES)
+      throw new RomulusError(
+        'HV_UNSUPPORTED',
+        `${spec.name} needs ${geometry.ramBytes} bytes of memory, Xen here has ${freeBytes} free`,
+        { hint: 'xl mem-set Domain-0 SMALLER' },
+      );
+    await this.#refuseNameClash(spec);
+  }
+
+  async prepare(_spec: VmSpec, files: StandbyFiles): Promise<void> {
+    this.#files = files;
+    this.#started = await this.running();
+  }
+
+  async start(statePath: string): Promise<void> {
+    const spec = this.#spec;
+    const files = this.#files;
+    if (files === undefined) throw new RomulusError('INTERNAL', 'the Xen target is not prepared');
+    await this.#refuseNameClash(spec);
+    const state = unpackXenState(await readFile(statePath));
+    const fifo = join(files.runDir, 'restore.fifo');
+    rmSync(fifo, { force: true });
+    await promisify(execFile)('mkfifo', ['-m', '600', fifo]);
+    const restore = spawn('xl', ['restore', fifo], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const outcome = exitOf(restore, `xl restore of ${spec.name}`);
+    const image = openSync(files.imagePath, 'r');
+    try {
+      const stream = Readable.from(saveFile(state, imageReader(image)), { objectMode: false });
+      // If xl gives up it closes its end: its own words, not our EPIPE, say why.
+      await Promise.all([pipeline(stream, createWriteStream(fifo)).catch(() => undefined), outcome]);
+      this.#started = true;
+    } finally {
+      closeSync(image);
+      rmSync(fifo, { force: true });
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#started && (await this.running())) await xl('destroy', this.#spec.name);
+    this.#started = false;
+  }
+
+  /** The cold standby is files only, and files do not die. */
+  async alive(): Promise<boolean> {
+    return !this.#started || (await this.running());
+  }
+
+  async running(): Promise<boolean> {
+    return (await domainNumber(this.#spec.name)) !== undefined;
+  }
+
+  async #refuseNameClash(spec: VmSpec): Promise<void> {
+    if ((await domainNumber(spec.name)) === undefined) return;
+    throw new RomulusError('VM_BUSY', `this Xen host already runs a domain ${spec.name}`, {
+      hint: `xl rename ${spec.name} ${spec.name}-old`,
+    });
+  }
+}
+
+/** Reads page runs of an open image, up to a record's worth at a time, each into a buffer of its own. */
+export function imageReader(image: number): ReadPages {
+  return (page, pages) => {
+    if (pages > PAGES_PER_RECORD) throw new RomulusError('INTERNAL', 'a page run exceeds a record');
+    const buffer = Buffer.allocUnsafe(pages * PAGE_BYTES);
+    const read = readSync(image, buffer, 0, buffer.length, page * PAGE_BYTES);
+    if (read !== buffer.length)
+      throw new RomulusError('IMAGE_CORRUPT', 'the standby image is shorter than the guest', {
+        hint: 'romulus resync VM',
+      });
+    return buffer;
+  };
+}
+
+/** Resolves when the process ends with 0; otherwise HV_START with what it said last. */
+async function exitOf(child: ChildProcess, what: string): Promise<void> {
+  let said = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-2000);
+  });
+  const [status] = (await once(child, 'exit')) as [number | null];
+  if (status !== 0)
+    throw new RomulusError('HV_START', `${what} failed: ${said.trim()}`, { hint: 'xl dmesg | tail' });
+}

@@ -1,0 +1,146 @@
+/** A running PVH guest of this Xen host as a source of checkpoints: log-dirty, cooperative suspend, standing map of its memory. */
+
+import { type DirtyBitmap, engine, type Memory } from '../../native/index.ts';
+import { type XenDomain, xenBinding } from '../../native/xen/index.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import { packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import { domainConfig, domainNumber, xl } from '../../shared/hypervisor/xl.ts';
+import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
+import type { GuestState, Source } from './source.ts';
+import { guestStateOf, xenFailure } from './xen-failure.ts';
+
+/** libxl gives a guest as long to acknowledge a request to suspend. */
+const SUSPEND_LIMIT_MS = 60_000;
+/** How often we look whether the guest has ended by itself. */
+const LOOK_EVERY_MS = 1_000;
+
+export class XenSource implements Source {
+  readonly kind = 'xen';
+  readonly tracking = 'log-dirty';
+  readonly #spec: VmSpec;
+  readonly #endListeners: ((state: GuestState) => void)[] = [];
+  #domain: XenDomain | undefined;
+  #geometry: Geometry | undefined;
+  #memory: Memory | undefined;
+  #scratch: DirtyBitmap | undefined;
+  /** The parts of the state that do not change from epoch to epoch. */
+  #fixed: Pick<XenState, 'xenVersion' | 'config' | 'regions' | 'leaves' | 'msrs'> | undefined;
+  #look: NodeJS.Timeout | undefined;
+  #ended: GuestState | undefined;
+
+  constructor(spec: VmSpec) {
+    this.#spec = spec;
+  }
+
+  get geometry(): Geometry {
+    return attached(this.#geometry);
+  }
+
+  get memory(): Memory {
+    return attached(this.#memory);
+  }
+
+  async attach(): Promise<void> {
+    const { name } = this.#spec;
+    const domid = await domainNumber(name);
+    if (domid === undefined)
+      throw new RomulusError('VM_UNKNOWN', `this Xen host runs no domain ${name}`, {
+        hint: `xl create /etc/xen/${name}.cfg`,
+      });
+    const config = await domainConfig(domid);
+    refuseDeviceModel(config, name);
+    const domain = await xenBinding().openDomain(domid).catch(xenFailure(name));
+    this.#domain = domain;
+    const { leaves, msrs } = await domain.policies();
+    this.#fixed = { xenVersion: domain.xenVersion, config, regions: domain.regions, leaves, msrs };
+    this.#geometry = {
+      arch: 'x86_64',
+      ramBytes: domain.pages * PAGE_BYTES,
+      cpus: domain.cpus,
+      hypervisor: `xen ${domain.xenVersion}`,
+    };
+    this.#memory = engine().viewMemory(domain.address, domain.pages * PAGE_BYTES);
+    this.#scratch = engine().createBitmap(domain.pages);
+    this.#look = setInterval(() => void this.guestState(), LOOK_EVERY_MS);
+    this.#look.unref();
+  }
+
+  async pause(): Promise<void> {
+    await attached(this.#domain)
+      .suspend(SUSPEND_LIMIT_MS)
+      .catch(async (error: unknown) => {
+        await this.guestState();
+        return xenFailure(this.#spec.name)(error);
+      });
+  }
+
+  async takeDirty(into: DirtyBitmap): Promise<number> {
+    const scratch = attached(this.#scratch);
+    scratch.load(await attached(this.#domain).takeDirty().catch(xenFailure(this.#spec.name)));
+    into.or(scratch);
+    return scratch.count();
+  }
+
+  async deviceState(): Promise<Buffer> {
+    const cpu = await attached(this.#domain).state().catch(xenFailure(this.#spec.name));
+    return packXenState({ ...attached(this.#fixed), ...cpu });
+  }
+
+  async resume(): Promise<void> {
+    await attached(this.#domain).resume().catch(xenFailure(this.#spec.name));
+  }
+
+  /** A pause by the toolstack outlives this agent, and whoever ends the suspend of a checkpoint does not end it. */
+  async fence(): Promise<void> {
+    await xl('pause', this.#spec.name);
+  }
+
+  async guestState(): Promise<GuestState> {
+    if (this.#ended !== undefined) return this.#ended;
+    const state = guestStateOf(
+      await attached(this.#domain)
+        .info()
+        .catch(() => undefined),
+    );
+    if (state !== 'running' && state !== 'paused' && this.#ended === undefined) {
+      this.#ended = state;
+      clearInterval(this.#look);
+      for (const listener of this.#endListeners) listener(state);
+    }
+    return state;
+  }
+
+  onGuestEnd(listener: (state: GuestState) => void): void {
+    this.#endListeners.push(listener);
+  }
+
+  async detach(): Promise<void> {
+    clearInterval(this.#look);
+    const domain = this.#domain;
+    this.#domain = undefined;
+    this.#memory?.close();
+    this.#memory = undefined;
+    if (domain === undefined) return;
+    // The guest runs on, whatever instant of an epoch we leave at; one that is up refuses to be resumed.
+    if ((await domain.info().catch(() => undefined))?.shutdown === 2) await domain.resume();
+    await domain.close();
+  }
+}
+
+function attached<T>(value: T | undefined): T {
+  if (value === undefined) throw new RomulusError('INTERNAL', 'the Xen source is not attached');
+  return value;
+}
+
+/** A device model has memory and state of its own, which this source does not capture. */
+function refuseDeviceModel(config: string, name: string): void {
+  const { c_info } = JSON.parse(config) as { c_info?: { type?: string } };
+  if (c_info?.type === 'pvh') return;
+  throw new RomulusError(
+    'HV_UNSUPPORTED',
+    `domain ${name} is of type ${c_info?.type ?? 'unknown'}, not PVH`,
+    {
+      hint: 'set type="pvh" in its configuration and start it anew',
+    },
+  );
+}
