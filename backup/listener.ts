@@ -25,7 +25,9 @@ export interface ListenerOptions extends Omit<ReceiverOptions, 'standbyFor'> {
 }
 
 /** Resolves once the port is open; throws TLS_REQUIRED, or CONFIG_INVALID when the port is taken. */
-export async function listen(options: ListenerOptions): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
+export async function listen(
+  options: ListenerOptions,
+): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
   requireTlsOffLoopback(options.listen.host, options.tls);
   const sockets = replicationServer();
   const server: Server = options.tls
@@ -65,10 +67,14 @@ function open(server: Server, { host, port }: Endpoint): Promise<Endpoint> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) =>
       reject(
-        new RomulusError('CONFIG_INVALID', `cannot listen on ${formatEndpoint({ host, port })}: ${cause.message}`, {
-          hint: `see who has the port: ss -ltnp 'sport = :${port}'`,
-          cause,
-        }),
+        new RomulusError(
+          'CONFIG_INVALID',
+          `cannot listen on ${formatEndpoint({ host, port })}: ${cause.message}`,
+          {
+            hint: `see who has the port: ss -ltnp 'sport = :${port}'`,
+            cause,
+          },
+        ),
       ),
     );
     server.listen({ host, port }, () => {

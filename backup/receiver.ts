@@ -7,7 +7,16 @@ import { MAX_PAYLOAD_BYTES } from '../shared/limits.ts';
 import type { Epoch } from '../shared/vm.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
-import { type Ack, type Hello, Kind, parseChunk, parseCommit, parseHello, parseSync, type Welcome } from '../shared/wire/messages.ts';
+import {
+  type Ack,
+  type Hello,
+  Kind,
+  parseChunk,
+  parseCommit,
+  parseHello,
+  parseSync,
+  type Welcome,
+} from '../shared/wire/messages.ts';
 import type { StagedEpoch, StandbyImage } from './image/standby-image.ts';
 import type { Standby } from './standby.ts';
 
@@ -90,7 +99,10 @@ export class Receiver {
         await this.settled();
         return this.#standby.drop();
       default:
-        throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a primary sends`);
+        throw new RomulusError(
+          'WIRE_FRAME',
+          `malformed frame: kind ${frame.kind} is not one a primary sends`,
+        );
     }
   }
 
@@ -98,9 +110,13 @@ export class Receiver {
     clearTimeout(this.#helloTimer);
     const [min, max] = hello.protocol;
     if (PROTOCOL_VERSION < min || PROTOCOL_VERSION > max) {
-      throw new RomulusError('WIRE_VERSION', `the primary speaks protocol ${min} to ${max}, this backup ${PROTOCOL_VERSION}`, {
-        hint: 'install the same release of Romulus on both hosts',
-      });
+      throw new RomulusError(
+        'WIRE_VERSION',
+        `the primary speaks protocol ${min} to ${max}, this backup ${PROTOCOL_VERSION}`,
+        {
+          hint: 'install the same release of Romulus on both hosts',
+        },
+      );
     }
     let standby: Standby | undefined;
     try {
@@ -114,7 +130,13 @@ export class Receiver {
     this.#term = hello.term;
     this.#link.silenceMs = this.#options.silenceMs;
     const { lineage, committed } = standby.image;
-    const welcome: Welcome = { protocol: PROTOCOL_VERSION, node: this.#options.node, term: hello.term, lineage, committed };
+    const welcome: Welcome = {
+      protocol: PROTOCOL_VERSION,
+      node: this.#options.node,
+      term: hello.term,
+      lineage,
+      committed,
+    };
     await this.#link.send(Kind.welcome, welcome);
   }
 
@@ -127,14 +149,18 @@ export class Receiver {
   async #onChunk(frame: Frame, image: StandbyImage): Promise<void> {
     const chunk = parseChunk(frame.head, MAX_PAYLOAD_BYTES);
     if (chunk.epoch === 0) {
-      if (image.record?.syncing !== true) throw new RomulusError('WIRE_ORDER', 'a pre-copy chunk came after the first commit');
+      if (image.record?.syncing !== true)
+        throw new RomulusError('WIRE_ORDER', 'a pre-copy chunk came after the first commit');
       const staged: StagedEpoch = { ram: [], state: [] };
       image.stage(staged, chunk, frame.payload);
       await image.applyPrecopy(staged);
       return;
     }
     if (chunk.epoch !== image.committed + 1) {
-      throw new RomulusError('WIRE_ORDER', `a chunk of epoch ${chunk.epoch} came where ${image.committed + 1} was due`);
+      throw new RomulusError(
+        'WIRE_ORDER',
+        `a chunk of epoch ${chunk.epoch} came where ${image.committed + 1} was due`,
+      );
     }
     if (chunk.epoch !== this.#stagedEpoch) this.#beginEpoch(chunk.epoch);
     image.stage(this.#staged, chunk, frame.payload);
@@ -152,13 +178,20 @@ export class Receiver {
   async #onCommit(frame: Frame, standby: Standby): Promise<void> {
     const { image } = standby;
     const commit = parseCommit(frame.head);
-    if (commit.term !== this.#term) throw new RomulusError('TERM_STALE', `a commit of term ${commit.term} came in term ${this.#term}`);
+    if (commit.term !== this.#term)
+      throw new RomulusError('TERM_STALE', `a commit of term ${commit.term} came in term ${this.#term}`);
     if (commit.epoch !== image.committed + 1 || commit.previous !== image.committed) {
-      throw new RomulusError('WIRE_ORDER', `epoch ${commit.epoch} after ${commit.previous} came, but ${image.committed} is committed here`);
+      throw new RomulusError(
+        'WIRE_ORDER',
+        `epoch ${commit.epoch} after ${commit.previous} came, but ${image.committed} is committed here`,
+      );
     }
     if (commit.epoch !== this.#stagedEpoch) this.#beginEpoch(commit.epoch);
     if (commit.chunks !== this.#stagedChunks) {
-      throw new RomulusError('WIRE_ORDER', `epoch ${commit.epoch} names ${commit.chunks} chunks, ${this.#stagedChunks} came`);
+      throw new RomulusError(
+        'WIRE_ORDER',
+        `epoch ${commit.epoch} names ${commit.chunks} chunks, ${this.#stagedChunks} came`,
+      );
     }
     await standby.ready();
     image.journal.append(commit.epoch, frame.message);

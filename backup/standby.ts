@@ -14,7 +14,7 @@ import type { Hello } from '../shared/wire/messages.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
-import { Receiver } from './receiver.ts';
+import type { Receiver } from './receiver.ts';
 
 /** The standby hypervisor is looked at this often; one that died is made ready again. */
 const TARGET_CHECK_MS = 1000;
@@ -62,7 +62,11 @@ export class Standby {
   constructor(options: StandbyOptions) {
     this.#options = options;
     this.#recordPath = join(options.dataDir, 'standby.json');
-    this.image = new StandbyImage({ dir: options.imageDir, threads: options.threads, durability: options.durability });
+    this.image = new StandbyImage({
+      dir: options.imageDir,
+      threads: options.threads,
+      durability: options.durability,
+    });
   }
 
   /** Takes up what a previous run of the agent left: image at a committed epoch, standby hypervisor, or a promoted guest. */
@@ -106,9 +110,13 @@ export class Standby {
   async accept(hello: Hello, receiver: Receiver): Promise<void> {
     const { term } = this;
     if (this.#promotion !== undefined || hello.term < term || (this.promoted && hello.term === term)) {
-      throw new RomulusError('TERM_STALE', `term ${hello.term} is over: ${this.#options.vm} is in term ${term} here`, {
-        hint: `the guest runs on ${this.promoted ? 'this backup' : 'another host'}; on the old primary: romulus unprotect ${this.#options.vm}`,
-      });
+      throw new RomulusError(
+        'TERM_STALE',
+        `term ${hello.term} is over: ${this.#options.vm} is in term ${term} here`,
+        {
+          hint: `the guest runs on ${this.promoted ? 'this backup' : 'another host'}; on the old primary: romulus unprotect ${this.#options.vm}`,
+        },
+      );
     }
     const before = this.#receiver;
     this.#receiver = receiver;
@@ -199,7 +207,10 @@ export class Standby {
   async #finishImage(): Promise<void> {
     const receiver = this.#receiver;
     this.#receiver = undefined;
-    receiver?.refuse(new RomulusError('TERM_STALE', `${this.#options.vm} is being promoted on the backup`), this.term + 1);
+    receiver?.refuse(
+      new RomulusError('TERM_STALE', `${this.#options.vm} is being promoted on the backup`),
+      this.term + 1,
+    );
     await receiver?.settled();
     this.image.journal.abort();
     if (!this.image.promotable) throw this.#notPromotable();
@@ -219,26 +230,39 @@ export class Standby {
 
   #mayPromote(force: boolean, fencedBy: string | undefined): void {
     const { vm, silenceMs } = this.#options;
-    if (this.#state === 'ACTIVE') throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint: `romulus status ${vm}` });
+    if (this.#state === 'ACTIVE')
+      throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint: `romulus status ${vm}` });
     if (force && !fencedBy) {
-      throw new RomulusError('FENCE_UNPROVEN', 'a forced failover needs to know who or what made sure that the primary is dead', {
-        hint: `romulus failover ${vm} --force --fenced-by WHO`,
-      });
+      throw new RomulusError(
+        'FENCE_UNPROVEN',
+        'a forced failover needs to know who or what made sure that the primary is dead',
+        {
+          hint: `romulus failover ${vm} --force --fenced-by WHO`,
+        },
+      );
     }
     const silentMs = this.primarySilentMs;
     if (!force && silentMs !== undefined && silentMs < silenceMs) {
-      throw new RomulusError('PRIMARY_ALIVE', `the primary of ${vm} was heard ${Math.round(silentMs)} ms ago on ${this.peer}`, {
-        hint: `two running copies would corrupt what clients see; if the primary is certainly dead: romulus failover ${vm} --force --fenced-by WHO`,
-      });
+      throw new RomulusError(
+        'PRIMARY_ALIVE',
+        `the primary of ${vm} was heard ${Math.round(silentMs)} ms ago on ${this.peer}`,
+        {
+          hint: `two running copies would corrupt what clients see; if the primary is certainly dead: romulus failover ${vm} --force --fenced-by WHO`,
+        },
+      );
     }
     if (!this.image.promotable) throw this.#notPromotable();
   }
 
   #notPromotable(): RomulusError {
     const why = this.#reason?.message ?? 'no epoch is committed yet';
-    return new RomulusError('IMAGE_NOT_PROMOTABLE', `the standby of ${this.#options.vm} cannot be promoted: ${why}`, {
-      hint: `romulus status ${this.#options.vm}`,
-    });
+    return new RomulusError(
+      'IMAGE_NOT_PROMOTABLE',
+      `the standby of ${this.#options.vm} cannot be promoted: ${why}`,
+      {
+        hint: `romulus status ${this.#options.vm}`,
+      },
+    );
   }
 
   status(): VmStatus {
@@ -293,7 +317,10 @@ export class Standby {
 
   async #checkTarget(): Promise<void> {
     if (this.#state !== 'STANDBY' || this.#promotion !== undefined) return;
-    const prepared = await this.#preparing.then(() => true, () => false);
+    const prepared = await this.#preparing.then(
+      () => true,
+      () => false,
+    );
     if (prepared && (await this.#target?.alive())) return;
     this.#options.log.warn({ vm: this.#options.vm }, 'the standby hypervisor died; making it ready again');
     this.#prepare();
@@ -311,9 +338,12 @@ export class Standby {
       this.#become('ACTIVE');
       return;
     }
-    this.#become('ENDED', new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', {
-      hint: `see the hypervisor's log in ${this.#options.runDir}`,
-    }));
+    this.#become(
+      'ENDED',
+      new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', {
+        hint: `see the hypervisor's log in ${this.#options.runDir}`,
+      }),
+    );
   }
 
   async #stopTarget(): Promise<void> {

@@ -18,10 +18,18 @@ export const PROMISE_MS = 500;
 
 /** Runs until SIGTERM or SIGINT; guests and standby hypervisors outlive it. A second signal ends it at once. */
 export async function runAgent(config: AgentConfig, log: Logger): Promise<void> {
-  for (const dir of [config.dataDir, config.imageDir, config.runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  for (const dir of [config.dataDir, config.imageDir, config.runDir])
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
   const tls = config.tls && loadTls(config.tls);
   const events = new EventLog();
-  const host = new Host({ config, log, events, silenceMs: SILENCE_MS, promiseMs: PROMISE_MS, ...(tls && { tls }) });
+  const host = new Host({
+    config,
+    log,
+    events,
+    silenceMs: SILENCE_MS,
+    promiseMs: PROMISE_MS,
+    ...(tls && { tls }),
+  });
   const api = await serveApi(config.api, agentRoutes(host, events));
   try {
     await host.recover();
@@ -33,7 +41,10 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),
     });
-    log.info({ node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api }, 'agent is up');
+    log.info(
+      { node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api },
+      'agent is up',
+    );
     await signalled(log);
     await listener.close();
   } finally {

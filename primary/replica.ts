@@ -55,6 +55,8 @@ export class Replica {
   #reason: RomulusError | undefined;
   #since = new Date();
   #guest: GuestState = 'running';
+  /** Sent on this session before its first epoch. */
+  #syncBytes = 0;
   #wake: () => void = () => {};
   #done: Promise<void> | undefined;
 
@@ -101,7 +103,7 @@ export class Replica {
       windowEpochs,
       ...(this.#state === 'SYNCING' && this.#progress && { sync: { ...this.#progress } }),
       ...this.#meters.status(),
-      wireBytes: this.#meters.pastWireBytes + (this.#session?.sentBytes ?? 0),
+      wireBytes: this.#meters.pastWireBytes + this.#epochBytes,
       memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
       guest: this.#guest,
       since: this.#since.toISOString(),
@@ -132,8 +134,14 @@ export class Replica {
     // A guest that was shut down needs no standby; one that vanished may be wanted back.
     if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
     else this.#session.close();
-    this.#meters.pastWireBytes += this.#session.sentBytes;
+    this.#meters.pastWireBytes += this.#epochBytes;
+    this.#syncBytes = 0;
     this.#session = undefined;
+  }
+
+  /** What this session sent for epochs: all but the initial copy. */
+  get #epochBytes(): number {
+    return (this.#session?.sentBytes ?? 0) - this.#syncBytes;
   }
 
   get #ended(): boolean {
@@ -144,7 +152,15 @@ export class Replica {
     const { node, spec, peer, address, tls, silenceMs, term } = this.#options;
     // A lineage that was lost is named anew by the sync that follows.
     const lineage = this.#lineage ?? randomUUID();
-    const hello = { node, vm: spec.name, term, lineage, acked: this.#window.acked, geometry: this.#source.geometry, spec };
+    const hello = {
+      node,
+      vm: spec.name,
+      term,
+      lineage,
+      acked: this.#window.acked,
+      geometry: this.#source.geometry,
+      spec,
+    };
     return Session.open(
       { address, peer, silenceMs, hello, ...(tls && { tls }) },
       { onAck: (ack) => this.#onAck(ack), onClose: (error, peerTerm) => this.#onClose(error, peerTerm) },
@@ -184,7 +200,10 @@ export class Replica {
     const plan = this.#window.resumeFrom(committed);
     if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
     for (const item of plan.freed) releaseEpoch(this.#capture, item);
-    this.#options.log.info({ vm: this.#options.spec.name, committed, resend: plan.resend.length }, 'resuming lineage');
+    this.#options.log.info(
+      { vm: this.#options.spec.name, committed, resend: plan.resend.length },
+      'resuming lineage',
+    );
     for (const item of plan.resend) await sendEpoch(session, this.#options.term, item);
     if (plan.resend.length === 0) this.#become('PROTECTED');
     return true;
@@ -200,6 +219,7 @@ export class Replica {
     this.#capture.dirty.setAll();
     this.#progress = { percent: 0, sentBytes: 0, round: 0 };
     await precopy(this.#capture, session, this.#progress, () => session.open && !this.#stop.signal.aborted);
+    this.#syncBytes = session.sentBytes;
     this.#options.onEvent('synced', { rounds: this.#progress.round, sentBytes: this.#progress.sentBytes });
   }
 
@@ -242,7 +262,10 @@ export class Replica {
     this.#become('FENCED', error);
     this.#options.recordFenced(term);
     this.#source.fence().catch((thrown) => {
-      this.#options.log.fatal({ err: thrown, vm: this.#options.spec.name }, 'cannot stop a fenced guest: stop it by hand');
+      this.#options.log.fatal(
+        { err: thrown, vm: this.#options.spec.name },
+        'cannot stop a fenced guest: stop it by hand',
+      );
     });
   }
 

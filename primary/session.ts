@@ -3,6 +3,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { Endpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
+import type { PackedPayload } from '../shared/wire/compression.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
 import {
@@ -16,7 +17,6 @@ import {
   type Welcome,
 } from '../shared/wire/messages.ts';
 import { dial } from '../shared/wire/socket.ts';
-import type { PackedPayload } from '../shared/wire/compression.ts';
 
 const WELCOME_TIMEOUT_MS = 10_000;
 
@@ -70,7 +70,10 @@ export class Session {
         },
       });
       link
-        .send(Kind.hello, { protocol: [PROTOCOL_VERSION, PROTOCOL_VERSION], ...options.hello } satisfies Hello)
+        .send(Kind.hello, {
+          protocol: [PROTOCOL_VERSION, PROTOCOL_VERSION],
+          ...options.hello,
+        } satisfies Hello)
         .catch(() => {}); // a hello that cannot be sent ends the link, and with it this promise
     });
   }
@@ -100,7 +103,8 @@ export class Session {
     await this.#link.send(Kind.sync, { lineage });
     await ready;
     this.#onReady = undefined;
-    if (this.#link.closed) throw new RomulusError('PEER_UNREACHABLE', 'connection lost while the backup made its image');
+    if (this.#link.closed)
+      throw new RomulusError('PEER_UNREACHABLE', 'connection lost while the backup made its image');
   }
 
   /** Resolves when the kernel took the chunk; until then its buffer must not change. */
@@ -126,15 +130,20 @@ export class Session {
   #onFrame(frame: Frame, events: SessionEvents): void {
     if (frame.kind === Kind.ack) events.onAck(parseAck(frame.head));
     else if (frame.kind === Kind.ready) this.#onReady?.();
-    else throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a backup sends`);
+    else
+      throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a backup sends`);
   }
 }
 
 function expectWelcome(frame: Frame, peer: string): Welcome {
-  if (frame.kind !== Kind.welcome) throw new RomulusError('WIRE_FRAME', 'the backup did not begin with a welcome');
+  if (frame.kind !== Kind.welcome)
+    throw new RomulusError('WIRE_FRAME', 'the backup did not begin with a welcome');
   const welcome = parseWelcome(frame.head);
   if (welcome.protocol !== PROTOCOL_VERSION) {
-    throw new RomulusError('WIRE_VERSION', `the backup chose protocol ${welcome.protocol}, which was not offered`);
+    throw new RomulusError(
+      'WIRE_VERSION',
+      `the backup chose protocol ${welcome.protocol}, which was not offered`,
+    );
   }
   if (welcome.node !== peer) {
     throw new RomulusError('PEER_UNKNOWN', `node ${welcome.node} answered where ${peer} was expected`, {
@@ -144,8 +153,12 @@ function expectWelcome(frame: Frame, peer: string): Welcome {
   return welcome;
 }
 
-function closeReason(error: RomulusError | undefined, peerError: { code: string; message: string; hint?: string } | undefined): RomulusError {
+function closeReason(
+  error: RomulusError | undefined,
+  peerError: { code: string; message: string; hint?: string } | undefined,
+): RomulusError {
   if (error !== undefined) return error;
-  if (peerError === undefined) return new RomulusError('PEER_UNREACHABLE', 'the backup closed the connection');
+  if (peerError === undefined)
+    return new RomulusError('PEER_UNREACHABLE', 'the backup closed the connection');
   return RomulusError.fromJSON(peerError);
 }

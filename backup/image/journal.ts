@@ -1,6 +1,15 @@
 /** Epochs staged whole before they are applied: one file each, made of the very frames that came, renamed when committed. */
 
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ioError } from '../../shared/durable-file.ts';
 import { RomulusError } from '../../shared/errors.ts';

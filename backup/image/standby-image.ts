@@ -144,7 +144,9 @@ export class StandbyImage {
     try {
       engine().checkPayload(decoded, pages);
     } catch (cause) {
-      throw new RomulusError('WIRE_FRAME', 'malformed chunk: its payload does not decode within the image', { cause });
+      throw new RomulusError('WIRE_FRAME', 'malformed chunk: its payload does not decode within the image', {
+        cause,
+      });
     }
     (chunk.region === Region.ram ? into.ram : into.state).push(decoded);
   }
@@ -173,7 +175,8 @@ export class StandbyImage {
   /** Lays the device state out as the file a hypervisor loads. */
   writeState(): string {
     const record = this.record;
-    if (record === undefined || this.#state === undefined) throw new RomulusError('IMAGE_NOT_PROMOTABLE', 'there is no image');
+    if (record === undefined || this.#state === undefined)
+      throw new RomulusError('IMAGE_NOT_PROMOTABLE', 'there is no image');
     try {
       writeFileSync(this.statePath, this.#state.read(0, record.stateBytes), { mode: 0o600 });
     } catch (cause) {
@@ -213,7 +216,8 @@ export class StandbyImage {
   }
 
   async #write(staged: StagedEpoch): Promise<void> {
-    if (this.#ram === undefined || this.#state === undefined) throw new RomulusError('INTERNAL', 'no image is open');
+    if (this.#ram === undefined || this.#state === undefined)
+      throw new RomulusError('INTERNAL', 'no image is open');
     const ram = await engine().applyPayloads(this.#ram, staged.ram, this.#threads);
     this.#digest = BigInt.asUintN(64, this.#digest + ram.digestDelta);
     crashPoint('backup.half-applied');
@@ -258,8 +262,12 @@ export class StandbyImage {
 
   #corrupt(epoch: Epoch): RomulusError {
     this.#sound = false;
-    return new RomulusError('IMAGE_CORRUPT', `the standby image at epoch ${epoch} is not what the primary had`, {
-      hint: 'it cannot be promoted; the primary copies it anew by itself, or: unprotect and protect the VM again',
-    });
+    return new RomulusError(
+      'IMAGE_CORRUPT',
+      `the standby image at epoch ${epoch} is not what the primary had`,
+      {
+        hint: 'it cannot be promoted; the primary copies it anew by itself, or: unprotect and protect the VM again',
+      },
+    );
   }
 }

@@ -24,7 +24,8 @@ export function agentRoutes(host: Host, events: EventLog): Routes {
 type Fields = Record<string, unknown>;
 
 function fields(body: unknown): Fields {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw usage('the body must be a JSON object');
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw usage('the body must be a JSON object');
   return body as Fields;
 }
 
@@ -40,7 +41,8 @@ function vmName(body: Fields): string {
 function number(body: Fields, field: string, min: number, max: number): number | undefined {
   const value = body[field];
   if (value === undefined) return undefined;
-  if (typeof value !== 'number' || !(value >= min && value <= max)) throw usage(`"${field}" must be from ${min} to ${max}`);
+  if (typeof value !== 'number' || !(value >= min && value <= max))
+    throw usage(`"${field}" must be from ${min} to ${max}`);
   return value;
 }
 
@@ -60,6 +62,7 @@ function protectRequest(body: Fields): ProtectRequest {
 
 function failoverRequest(body: Fields): FailoverRequest {
   const { fencedBy } = body;
-  if (fencedBy !== undefined && (typeof fencedBy !== 'string' || fencedBy === '')) throw usage('"fencedBy" must be text');
+  if (fencedBy !== undefined && (typeof fencedBy !== 'string' || fencedBy === ''))
+    throw usage('"fencedBy" must be text');
   return { vm: vmName(body), force: body.force === true, ...(fencedBy !== undefined && { fencedBy }) };
 }

@@ -65,7 +65,8 @@ export class Host {
         this.#failed.set(vm, failedStatus(vm, error));
       }
     }
-    for (const [vm, standby] of this.#standbys) if (standby.status().state === 'STARTING') this.#standbys.delete(vm);
+    for (const [vm, standby] of this.#standbys)
+      if (standby.status().state === 'STARTING') this.#standbys.delete(vm);
   }
 
   statuses(): VmStatus[] {
@@ -97,7 +98,9 @@ export class Host {
     }
     const running = this.#replicas.get(vm)?.status().state;
     if ((running !== undefined && running !== 'ENDED') || this.#standbys.has(vm)) {
-      throw new RomulusError('VM_BUSY', `${vm} is already ${this.status(vm).state} here`, { hint: `romulus status ${vm}` });
+      throw new RomulusError('VM_BUSY', `${vm} is already ${this.status(vm).state} here`, {
+        hint: `romulus status ${vm}`,
+      });
     }
     const record: ProtectionRecord = {
       to,
@@ -142,9 +145,13 @@ export class Host {
   async standbyFor(hello: Hello): Promise<Standby> {
     const { vm } = hello;
     if (this.#replicas.has(vm)) {
-      throw new RomulusError('VM_BUSY', `${vm} is protected from this host and cannot be on standby here too`, {
-        hint: `on ${this.node}: romulus unprotect ${vm}`,
-      });
+      throw new RomulusError(
+        'VM_BUSY',
+        `${vm} is protected from this host and cannot be on standby here too`,
+        {
+          hint: `on ${this.node}: romulus unprotect ${vm}`,
+        },
+      );
     }
     const known = this.#standbys.get(vm);
     if (known !== undefined) return known;
@@ -163,11 +170,16 @@ export class Host {
   async #startReplica(vm: string, record: ProtectionRecord): Promise<void> {
     const { config, tls, silenceMs, log, events } = this.#options;
     const peer = config.peers[record.to];
-    if (peer === undefined) throw new RomulusError('PEER_UNKNOWN', `no peer is named "${record.to}" any more`);
+    if (peer === undefined)
+      throw new RomulusError('PEER_UNKNOWN', `no peer is named "${record.to}" any more`);
     if (record.fencedByTerm !== undefined) {
-      throw new RomulusError('TERM_STALE', `${vm} was promoted elsewhere in term ${record.fencedByTerm}; it must not run here`, {
-        hint: `remove the stale guest, then: romulus unprotect ${vm}`,
-      });
+      throw new RomulusError(
+        'TERM_STALE',
+        `${vm} was promoted elsewhere in term ${record.fencedByTerm}; it must not run here`,
+        {
+          hint: `remove the stale guest, then: romulus unprotect ${vm}`,
+        },
+      );
     }
     const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
     if (term.current.term === 0) await term.save({ term: 1, role: 'primary', epoch: 0 });
@@ -237,7 +249,12 @@ export class Host {
 function localPaths(spec: VmSpec | undefined): Partial<VmSpec> {
   if (spec === undefined) return {};
   const { kernel, initrd, disk, serialLog } = spec;
-  return { ...(kernel && { kernel }), ...(initrd && { initrd }), ...(disk && { disk }), ...(serialLog && { serialLog }) };
+  return {
+    ...(kernel && { kernel }),
+    ...(initrd && { initrd }),
+    ...(disk && { disk }),
+    ...(serialLog && { serialLog }),
+  };
 }
 
 function failedStatus(vm: string, error: RomulusError): VmStatus {

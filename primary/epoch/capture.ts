@@ -1,6 +1,14 @@
 /** Turns the paused guest into one encoded epoch: dirty pages and device state as deltas against what was sent before. */
 
-import { CHUNK_HEADROOM_BYTES, type DirtyBitmap, type EncodedChunk, type Encoder, type EncodeResult, engine, type Memory } from '../../native/index.ts';
+import {
+  CHUNK_HEADROOM_BYTES,
+  type DirtyBitmap,
+  type EncodedChunk,
+  type EncodeResult,
+  type Encoder,
+  engine,
+  type Memory,
+} from '../../native/index.ts';
 import { crashPoint } from '../../shared/crash-point.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { MAX_STATE_BYTES } from '../../shared/limits.ts';
@@ -145,7 +153,9 @@ export class Capture {
     }
   }
 
-  async #encodePaused(spill: Spill): Promise<{ chunks: CapturedChunk[]; spilledChunks: number; changedPages: number }> {
+  async #encodePaused(
+    spill: Spill,
+  ): Promise<{ chunks: CapturedChunk[]; spilledChunks: number; changedPages: number }> {
     let spilledChunks = 0;
     let changedPages = 0;
     for (;;) {
@@ -160,9 +170,13 @@ export class Capture {
 
   async #encodeState(state: Buffer): Promise<CapturedChunk[]> {
     if (state.length > MAX_STATE_BYTES) {
-      throw new RomulusError('HV_UNSUPPORTED', `device state of ${state.length} bytes is over the limit of ${MAX_STATE_BYTES}`, {
-        hint: 'remove devices with large state (emulated graphics, say) from the guest',
-      });
+      throw new RomulusError(
+        'HV_UNSUPPORTED',
+        `device state of ${state.length} bytes is over the limit of ${MAX_STATE_BYTES}`,
+        {
+          hint: 'remove devices with large state (emulated graphics, say) from the guest',
+        },
+      );
     }
     this.#stateNow.write(0, state);
     const pages = Math.ceil(state.length / PAGE_BYTES);
@@ -178,7 +192,8 @@ export class Capture {
   }
 
   close(): void {
-    for (const part of [this.#ram, this.#state, this.#shadow, this.#stateNow, this.#stateShadow]) part.close();
+    for (const part of [this.#ram, this.#state, this.#shadow, this.#stateNow, this.#stateShadow])
+      part.close();
   }
 }
 

@@ -31,7 +31,11 @@ export interface OutgoingEpoch extends InFlight {
 async function pack(capture: Capture, chunk: CapturedChunk): Promise<PackedChunk> {
   const compressed = await compressPayload(chunk);
   if (compressed === undefined && chunk.bytes >= DETACH_BELOW_BYTES) {
-    return { region: chunk.region, payload: { ...chunk, codec: Codec.none, rawBytes: chunk.bytes }, held: chunk };
+    return {
+      region: chunk.region,
+      payload: { ...chunk, codec: Codec.none, rawBytes: chunk.bytes },
+      held: chunk,
+    };
   }
   const payload = compressed ?? detachPayload(chunk);
   capture.release(chunk);
@@ -39,14 +43,23 @@ async function pack(capture: Capture, chunk: CapturedChunk): Promise<PackedChunk
 }
 
 /** Packs an epoch whole. Bytes count what stays in memory until the acknowledgement. */
-export async function packEpoch(capture: Capture, checkpoint: Checkpoint, capturedAtMs: number): Promise<OutgoingEpoch> {
+export async function packEpoch(
+  capture: Capture,
+  checkpoint: Checkpoint,
+  capturedAtMs: number,
+): Promise<OutgoingEpoch> {
   const chunks = await Promise.all(checkpoint.chunks.map((chunk) => pack(capture, chunk)));
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.bytes, 0);
   return { epoch: checkpoint.epoch, bytes, capturedAtMs, checkpoint, chunks };
 }
 
 /** Sends chunks that must not stay in memory, and resolves when all their slabs are free. */
-export async function sendThrough(session: Session, capture: Capture, epoch: Epoch, chunks: CapturedChunk[]): Promise<void> {
+export async function sendThrough(
+  session: Session,
+  capture: Capture,
+  epoch: Epoch,
+  chunks: CapturedChunk[],
+): Promise<void> {
   await Promise.all(
     chunks.map(async (chunk) => {
       const packed = await pack(capture, chunk);

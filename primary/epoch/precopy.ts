@@ -33,7 +33,8 @@ export async function precopy(
   for (let round = 1; ; round++) {
     progress.round = round;
     const { changedPages } = await capture.encodeRunning(async (chunks) => {
-      if (!running()) throw new RomulusError('PEER_UNREACHABLE', 'the connection was lost during the initial copy');
+      if (!running())
+        throw new RomulusError('PEER_UNREACHABLE', 'the connection was lost during the initial copy');
       await sendThrough(session, capture, 0, chunks);
       progress.sentBytes = session.sentBytes - sentBefore;
       if (round === 1) progress.percent = Math.floor(100 * (1 - capture.dirty.count() / totalPages));

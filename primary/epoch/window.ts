@@ -54,7 +54,10 @@ export class EpochWindow<T extends InFlight> {
   /** Everything up to and with `epoch` is on the backup; returns what was freed. An old or repeated ack frees nothing. */
   ack(epoch: Epoch): T[] {
     if (epoch > this.newest) {
-      throw new RomulusError('WIRE_ORDER', `the backup acknowledged epoch ${epoch}, but ${this.newest} is the newest sent`);
+      throw new RomulusError(
+        'WIRE_ORDER',
+        `the backup acknowledged epoch ${epoch}, but ${this.newest} is the newest sent`,
+      );
     }
     const freed = this.#inFlight.splice(0, Math.max(0, epoch - this.#acked));
     for (const item of freed) this.#bytes -= item.bytes;

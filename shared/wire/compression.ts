@@ -51,7 +51,10 @@ function framed(data: Buffer): FramedPayload {
 /** Undoes compressPayload; throws WIRE_LIMIT or WIRE_FRAME before anything larger than allowed is allocated. */
 export function decompressPayload(codec: CodecId, rawBytes: number, payload: Buffer): Buffer {
   if (rawBytes > MAX_PAYLOAD_BYTES) {
-    throw new RomulusError('WIRE_LIMIT', `a payload of ${rawBytes} bytes is over the limit of ${MAX_PAYLOAD_BYTES}`);
+    throw new RomulusError(
+      'WIRE_LIMIT',
+      `a payload of ${rawBytes} bytes is over the limit of ${MAX_PAYLOAD_BYTES}`,
+    );
   }
   if (codec === Codec.none) {
     if (payload.length !== rawBytes) throw mismatch(payload.length, rawBytes);

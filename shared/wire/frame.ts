@@ -34,7 +34,10 @@ export interface FramedPayload {
 export function packHead(head: object): Buffer {
   const packed = packr.pack(head);
   if (packed.length > MAX_HEAD_BYTES) {
-    throw new RomulusError('WIRE_LIMIT', `a head of ${packed.length} bytes is over the limit of ${MAX_HEAD_BYTES}`);
+    throw new RomulusError(
+      'WIRE_LIMIT',
+      `a head of ${packed.length} bytes is over the limit of ${MAX_HEAD_BYTES}`,
+    );
   }
   return packed;
 }
@@ -101,22 +104,34 @@ export function frameLengthAt(data: Buffer, offset: number): number {
 export function decodeFrame(message: Buffer): Frame {
   if (message.length < PREFIX_BYTES) throw malformed(`${message.length} bytes are less than a prefix`);
   if (message.length > MAX_FRAME_BYTES) {
-    throw new RomulusError('WIRE_LIMIT', `a frame of ${message.length} bytes is over the limit of ${MAX_FRAME_BYTES}`);
+    throw new RomulusError(
+      'WIRE_LIMIT',
+      `a frame of ${message.length} bytes is over the limit of ${MAX_FRAME_BYTES}`,
+    );
   }
   if (message.readUInt16LE(0) !== MAGIC) throw malformed('it does not begin with "RM"');
   const version = message.readUInt8(2);
   if (version !== PROTOCOL_VERSION) {
-    throw new RomulusError('WIRE_VERSION', `the peer sent a frame of version ${version}, this agent speaks ${PROTOCOL_VERSION}`, {
-      hint: 'install the same release of Romulus on both hosts',
-    });
+    throw new RomulusError(
+      'WIRE_VERSION',
+      `the peer sent a frame of version ${version}, this agent speaks ${PROTOCOL_VERSION}`,
+      {
+        hint: 'install the same release of Romulus on both hosts',
+      },
+    );
   }
   const headBytes = message.readUInt32LE(4);
   const payloadBytes = message.readUInt32LE(8);
   if (headBytes > MAX_HEAD_BYTES) {
-    throw new RomulusError('WIRE_LIMIT', `a head of ${headBytes} bytes is over the limit of ${MAX_HEAD_BYTES}`);
+    throw new RomulusError(
+      'WIRE_LIMIT',
+      `a head of ${headBytes} bytes is over the limit of ${MAX_HEAD_BYTES}`,
+    );
   }
   if (PREFIX_BYTES + headBytes + payloadBytes !== message.length) {
-    throw malformed(`it is ${message.length} bytes long but names ${PREFIX_BYTES + headBytes + payloadBytes}`);
+    throw malformed(
+      `it is ${message.length} bytes long but names ${PREFIX_BYTES + headBytes + payloadBytes}`,
+    );
   }
   const kind = message.readUInt8(3);
   if (kind === 0) throw malformed('kind 0 is reserved');
@@ -133,7 +148,8 @@ function unpackHead(message: Buffer, headBytes: number): Record<string, unknown>
   } catch (cause) {
     throw malformed('its head is not msgpack', cause);
   }
-  if (typeof head !== 'object' || head === null || Array.isArray(head)) throw malformed('its head is not a map');
+  if (typeof head !== 'object' || head === null || Array.isArray(head))
+    throw malformed('its head is not a map');
   return head as Record<string, unknown>;
 }
 
@@ -142,7 +158,11 @@ function malformed(detail: string, cause?: unknown): RomulusError {
 }
 
 function checksum(part: string): RomulusError {
-  return new RomulusError('WIRE_CHECKSUM', `the checksum of a frame's ${part} does not match: damaged in transit`, {
-    hint: 'the connection is made anew by itself; if this repeats, check the network cards and cables',
-  });
+  return new RomulusError(
+    'WIRE_CHECKSUM',
+    `the checksum of a frame's ${part} does not match: damaged in transit`,
+    {
+      hint: 'the connection is made anew by itself; if this repeats, check the network cards and cables',
+    },
+  );
 }

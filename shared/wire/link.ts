@@ -43,7 +43,10 @@ export class Link {
     socket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
     socket.on('close', () => this.#finish(undefined, undefined));
     socket.on('error', (cause) =>
-      this.#finish(new RomulusError('PEER_UNREACHABLE', `connection lost: ${cause.message}`, { cause }), undefined),
+      this.#finish(
+        new RomulusError('PEER_UNREACHABLE', `connection lost: ${cause.message}`, { cause }),
+        undefined,
+      ),
     );
   }
 
@@ -68,7 +71,8 @@ export class Link {
     this.sentBytes += frame.length;
     return new Promise((resolve, reject) => {
       this.#socket.send(frame, (error) => {
-        if (error) reject(new RomulusError('PEER_UNREACHABLE', `connection lost: ${error.message}`, { cause: error }));
+        if (error)
+          reject(new RomulusError('PEER_UNREACHABLE', `connection lost: ${error.message}`, { cause: error }));
         else resolve();
       });
     });
@@ -92,7 +96,10 @@ export class Link {
 
   #onBeat(): void {
     if (this.silentMs > this.silenceMs) {
-      const error = new RomulusError('PEER_UNREACHABLE', `nothing heard from the peer for ${this.silenceMs} ms`);
+      const error = new RomulusError(
+        'PEER_UNREACHABLE',
+        `nothing heard from the peer for ${this.silenceMs} ms`,
+      );
       this.#socket.terminate();
       this.#finish(error, undefined);
       return;

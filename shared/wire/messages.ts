@@ -88,7 +88,8 @@ function bad(message: string, field: string): never {
 
 function integer(head: Head, message: string, field: string, max: number, min = 0): number {
   const value = head[field];
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) bad(message, field);
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max)
+    bad(message, field);
   return value;
 }
 
@@ -117,7 +118,8 @@ function isObject(value: unknown): value is Head {
 
 export function parseHello(head: Head): Hello {
   const range = head.protocol;
-  if (!Array.isArray(range) || range.length !== 2 || !range.every(Number.isSafeInteger)) bad('hello', 'protocol');
+  if (!Array.isArray(range) || range.length !== 2 || !range.every(Number.isSafeInteger))
+    bad('hello', 'protocol');
   return {
     protocol: [range[0] as number, range[1] as number],
     node: name(head, 'hello', 'node'),
@@ -135,7 +137,12 @@ export function parseGeometry(value: unknown): Geometry {
   const ramBytes = integer(value, 'hello', 'ramBytes', MAX_RAM_BYTES, PAGE_BYTES);
   if (ramBytes % PAGE_BYTES !== 0) bad('hello', 'ramBytes');
   if (typeof value.arch !== 'string' || typeof value.hypervisor !== 'string') bad('hello', 'geometry');
-  return { arch: value.arch, hypervisor: value.hypervisor, ramBytes, cpus: integer(value, 'hello', 'cpus', 4096, 1) };
+  return {
+    arch: value.arch,
+    hypervisor: value.hypervisor,
+    ramBytes,
+    cpus: integer(value, 'hello', 'cpus', 4096, 1),
+  };
 }
 
 const SPEC_STRINGS = ['kernel', 'initrd', 'append', 'disk', 'machine', 'serialLog', 'attachQmp'] as const;
@@ -157,7 +164,8 @@ export function parseSpec(value: unknown): VmSpec {
     spec[field] = text;
   }
   if (extraArgs !== undefined && extraArgs !== null) {
-    if (!Array.isArray(extraArgs) || !extraArgs.every((arg) => typeof arg === 'string')) bad('hello', 'extraArgs');
+    if (!Array.isArray(extraArgs) || !extraArgs.every((arg) => typeof arg === 'string'))
+      bad('hello', 'extraArgs');
     spec.extraArgs = extraArgs as string[];
   }
   return spec;

@@ -19,9 +19,13 @@ export const socketOptions = {
 /** Refuses to carry guest memory in the clear off this machine. */
 export function requireTlsOffLoopback(host: string, tls: unknown): void {
   if (tls !== undefined || isLoopback(host)) return;
-  throw new RomulusError('TLS_REQUIRED', `${host} is not a loopback address and no tls: section is configured`, {
-    hint: 'make certificates with: romulus certs DIR --node NAME --address HOST',
-  });
+  throw new RomulusError(
+    'TLS_REQUIRED',
+    `${host} is not a loopback address and no tls: section is configured`,
+    {
+      hint: 'make certificates with: romulus certs DIR --node NAME --address HOST',
+    },
+  );
 }
 
 /** Dials a peer; resolves when the WebSocket is open. Throws PEER_UNREACHABLE or TLS_INVALID. */
@@ -48,7 +52,11 @@ export function dial(endpoint: Endpoint, tls?: ConnectionOptions): Promise<WebSo
 
 function dialError(address: string, cause: Error & { code?: string }): RomulusError {
   const code = cause.code ?? '';
-  if (code.startsWith('ERR_TLS') || code.startsWith('ERR_SSL') || /CERT|SELF_SIGNED|certificate/i.test(`${code} ${cause.message}`)) {
+  if (
+    code.startsWith('ERR_TLS') ||
+    code.startsWith('ERR_SSL') ||
+    /CERT|SELF_SIGNED|certificate/i.test(`${code} ${cause.message}`)
+  ) {
     return new RomulusError('TLS_INVALID', `no trust between this agent and ${address}: ${cause.message}`, {
       hint: 'both certificates must come from the same CA: romulus certs DIR --node NAME',
       cause,

@@ -75,8 +75,13 @@ describe('replication', () => {
     const first = backup.trail.commits(3);
     await primary.replica.start();
     await first;
-    await expect(backup.standby?.failover({ vm: 'vm' })).rejects.toMatchObject({ code: 'PRIMARY_ALIVE', exitCode: 4 });
-    await expect(backup.standby?.failover({ vm: 'vm', force: true })).rejects.toMatchObject({ code: 'FENCE_UNPROVEN' });
+    await expect(backup.standby?.failover({ vm: 'vm' })).rejects.toMatchObject({
+      code: 'PRIMARY_ALIVE',
+      exitCode: 4,
+    });
+    await expect(backup.standby?.failover({ vm: 'vm', force: true })).rejects.toMatchObject({
+      code: 'FENCE_UNPROVEN',
+    });
     expect(backup.standby?.status().state).toBe('STANDBY');
   });
 

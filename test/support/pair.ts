@@ -11,7 +11,7 @@ import type { Endpoint } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
 import type { AgentEvent } from '../../shared/status.ts';
 import type { VmSpec } from '../../shared/vm.ts';
-import { SyntheticSource, SyntheticTarget, type SyntheticLoad } from './synthetic.ts';
+import { type SyntheticLoad, SyntheticSource, SyntheticTarget } from './synthetic.ts';
 
 export const RAM_BYTES = 16 * 1024 * 1024;
 

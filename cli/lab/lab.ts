@@ -1,0 +1,140 @@
+/** Two hosts in miniature on this machine: two agents as processes, and a real QEMU guest between them. */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import type { AgentEvent, VmStatus } from '../../shared/status.ts';
+import { AgentProcess } from './agent-process.ts';
+
+export const VM = 'demo';
+const TMPFS = '/dev/shm';
+
+export interface LabOptions {
+  memoryMiB?: number;
+  epochMs: number;
+  workload?: GuestWorkload;
+  env?: NodeJS.ProcessEnv;
+}
+
+export class Lab {
+  readonly dir: string;
+  readonly imageRoot: string;
+  readonly primary: AgentProcess;
+  readonly backup: AgentProcess;
+  readonly #options: LabOptions;
+
+  private constructor(
+    dir: string,
+    imageRoot: string,
+    primary: AgentProcess,
+    backup: AgentProcess,
+    options: LabOptions,
+  ) {
+    this.dir = dir;
+    this.imageRoot = imageRoot;
+    this.primary = primary;
+    this.backup = backup;
+    this.#options = options;
+  }
+
+  /** Builds the guest if need be and lays out both hosts; nothing runs yet. */
+  static async create(options: LabOptions): Promise<Lab> {
+    const guest = await buildGuest(options.workload);
+    // Short paths: unix sockets end at 107 bytes.
+    const dir = mkdtempSync(join(tmpdir(), 'rom-'));
+    const imageRoot = mkdtempSync(join(TMPFS, 'rom-'));
+    const primary = await AgentProcess.create('alpha', join(dir, 'a'), join(imageRoot, 'a'));
+    const backup = await AgentProcess.create('beta', join(dir, 'b'), join(imageRoot, 'b'));
+    const vm = {
+      hypervisor: 'qemu',
+      memory: `${options.memoryMiB ?? 256}MiB`,
+      cpus: 1,
+      kernel: guest.kernel,
+      initrd: guest.initrd,
+      append: guest.append,
+      epoch: `${options.epochMs}ms`,
+    };
+    primary.configure(backup, { [VM]: { ...vm, serialLog: join(dir, 'a', 'serial.log') } });
+    backup.configure(primary, { [VM]: { ...vm, serialLog: join(dir, 'b', 'serial.log') } });
+    return new Lab(dir, imageRoot, primary, backup, options);
+  }
+
+  serialLog(side: 'a' | 'b'): string {
+    return join(this.dir, side, 'serial.log');
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([this.primary.start(this.#options.env), this.backup.start(this.#options.env)]);
+  }
+
+  /** Protects the guest and resolves once it is PROTECTED; `onSync` sees the progress of the initial copy. */
+  async protect(onSync: (status: VmStatus) => void = () => {}): Promise<void> {
+    await this.primary.client.protect({ vm: VM, to: this.backup.name });
+    await this.watch(
+      this.primary,
+      (event) => event.kind === 'state' && event.state === 'PROTECTED',
+      async () => {
+        const status = await this.primary.client.vm(VM);
+        onSync(status);
+        return status.state === 'PROTECTED';
+      },
+    );
+  }
+
+  /** Follows an agent's events until one fits; `already` is asked once the stream is open, so that nothing is missed. */
+  async watch(
+    agent: AgentProcess,
+    fits: (event: AgentEvent) => boolean,
+    already?: () => Promise<boolean>,
+  ): Promise<AgentEvent | undefined> {
+    const stop = new AbortController();
+    const events = agent.client.events(stop.signal);
+    try {
+      const first = events.next();
+      if (already && (await already())) return undefined;
+      for (let next = await first; !next.done; next = await events.next())
+        if (fits(next.value)) return next.value;
+      throw new RomulusError('AGENT_UNREACHABLE', `agent ${agent.name} ended`, {
+        hint: `its log ends: ${agent.logTail()}`,
+      });
+    } finally {
+      stop.abort();
+    }
+  }
+
+  /** Process id of the QEMU that runs (or stands by) on one side; undefined when there is none. */
+  qemuPid(agent: AgentProcess): number | undefined {
+    try {
+      const record = readFileSync(join(agent.folders.runDir, VM, 'qemu.json'), 'utf8');
+      return (JSON.parse(record) as { pid: number }).pid;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The power plug of the primary host: agent and QEMU die in the same instant, with no word to anybody. */
+  async pullPlug(): Promise<void> {
+    const qemu = this.qemuPid(this.primary);
+    process.kill(this.primary.pid, 'SIGKILL');
+    if (qemu !== undefined) process.kill(qemu, 'SIGKILL');
+    await this.primary.ended();
+  }
+
+  /** Ends everything this lab started and, unless `keep`, removes its folders. */
+  async close({ keep = false } = {}): Promise<void> {
+    await Promise.all([this.primary.end('SIGKILL'), this.backup.end('SIGKILL')]);
+    for (const agent of [this.primary, this.backup]) {
+      const pid = this.qemuPid(agent);
+      if (pid === undefined) continue;
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it is gone already, as the demo's primary is
+      }
+    }
+    if (keep) return;
+    for (const dir of [this.dir, this.imageRoot]) rmSync(dir, { recursive: true, force: true });
+  }
+}
