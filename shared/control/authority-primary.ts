@@ -1,0 +1,176 @@
+/** What the node that runs a VM may do: when its output may leave, and when it may run without its backup. */
+
+import type { Step } from './authority.ts';
+import * as dialogue from './dialogue.ts';
+import { holdoffMs, permitEndsMs } from './policy.ts';
+import { claimOf } from './primary-claim.ts';
+import { adoptRegister, enter, fence, resume, serveSolo, type Turn } from './primary-register.ts';
+import type { PrimaryEffect, PrimaryEvent, PrimaryState } from './primary-state.ts';
+
+/** Pure: the same state, event and time give the same step. A late permit, a stale answer or an old term does no harm. */
+export function stepPrimary(
+  before: PrimaryState,
+  event: PrimaryEvent,
+  nowMs: number,
+): Step<PrimaryState, PrimaryEffect> {
+  const turn: Turn = { state: { ...before }, nowMs, effects: [] };
+  if (before.phase !== 'FENCED') {
+    if ('term' in event && event.term > before.term) fence(turn, event.term, 'a higher term exists');
+    else handle(turn, event);
+    pursue(turn);
+  }
+  return [turn.state, turn.effects];
+}
+
+function handle(turn: Turn, event: PrimaryEvent): void {
+  const { state, nowMs, effects } = turn;
+  switch (event.on) {
+    case 'answer':
+      state.witness = dialogue.hear(state.witness, event, nowMs, state.policy.retryMs);
+      if (event.answer.outcome !== 'unknown' && event.ask === state.witness.ask) adoptRegister(turn);
+      break;
+    case 'tick':
+      watch(turn);
+      break;
+    case 'heard':
+      if (event.term === state.term) hearPeer(turn);
+      break;
+    case 'ack':
+      if (event.term === state.term) acknowledged(turn, event);
+      break;
+    case 'peerUnfit':
+      state.mustResync = true;
+      if (state.phase === 'PROTECTED' || state.phase === 'JOINING') losePeer(turn, event.reason);
+      break;
+    case 'joinCapture':
+      if (state.phase !== 'SOLO' || !state.resyncing) break;
+      enter(turn, 'JOINING');
+      Object.assign(state, { syncEpoch: event.epoch, syncAcked: false, mustResync: false });
+      effects.push({ do: 'holdOutput', fromEpoch: event.epoch });
+      break;
+    case 'handOver':
+      handOver(turn, event);
+      break;
+    case 'guestEnded':
+      state.guestAlive = false;
+      state.mustResync = true;
+      effects.push({ do: 'closeGate' }, { do: 'note', kind: 'guest-ended', detail: event.how });
+      if (state.phase === 'SOLO') enter(turn, 'ENDED');
+      else if (state.phase !== 'HANDING' && state.phase !== 'HANDED') losePeer(turn, event.how);
+      break;
+    case 'confirm':
+      state.confirmed = true;
+  }
+}
+
+/** Silence, one way or the other: of the peer, or of everybody. */
+function watch(turn: Turn): void {
+  const { state, nowMs, effects } = turn;
+  const { policy } = state;
+  const silentMs = nowMs - state.heardMs;
+  if (silentMs >= policy.soloAfterMs) {
+    state.heardSinceMs = Number.POSITIVE_INFINITY;
+    if (state.phase === 'PROTECTED' || state.phase === 'JOINING') losePeer(turn, 'backup silent');
+    stopResync(turn);
+  }
+  const alone = state.phase === 'LEAVING' && !state.paused;
+  const frozen = policy.onBackupLoss === 'freeze' && !state.mustResync;
+  // The witness would have given SOLO by now if it could: either it is silent too, or it bars the claim.
+  const isolated = Math.min(silentMs, nowMs - state.phaseMs) >= policy.isolateAfterMs;
+  if (alone && (frozen || isolated)) {
+    state.paused = true;
+    const why = frozen ? 'backup lost, policy freeze' : 'backup silent, and no claim to run alone';
+    effects.push({ do: 'pauseGuest', why });
+  }
+  const steadyMs = nowMs - state.heardSinceMs;
+  if (state.phase === 'SOLO' && !state.resyncing && steadyMs >= holdoffMs(policy, state.flaps)) {
+    state.resyncing = true;
+    effects.push({ do: 'resync' });
+  }
+  // An idle handover sends nothing by itself, so the proof that the backup has not moved must be asked for.
+  if (state.phase === 'HANDING' && dialogue.needsConfirming(state.witness)) {
+    effects.push({ do: 'renew', epoch: state.syncEpoch });
+  }
+}
+
+function hearPeer(turn: Turn): void {
+  const { state, nowMs } = turn;
+  state.heardMs = nowMs;
+  state.heardSinceMs = Math.min(state.heardSinceMs, nowMs);
+  if (state.phase !== 'LEAVING' || state.mustResync || state.witness.inDoubt !== undefined) return;
+  // No claim was made that might still be applied, so nothing has changed.
+  enter(turn, 'PROTECTED');
+  resume(turn);
+}
+
+function acknowledged(turn: Turn, ack: Extract<PrimaryEvent, { on: 'ack' }>): void {
+  const { state, nowMs, effects } = turn;
+  hearPeer(turn);
+  state.ackedCommitSentMs = Math.max(state.ackedCommitSentMs, ack.commitSentMs);
+  if (state.phase === 'JOINING' && ack.epoch >= state.syncEpoch) state.syncAcked = true;
+  // In LEAVING too: what the backup holds may be shown, whether or not SOLO is already in the register.
+  const gated = state.phase === 'PROTECTED' || state.phase === 'JOINING' || state.phase === 'LEAVING';
+  if (!gated || !state.guestAlive) return;
+  const untilMs = permitEndsMs(state.policy, ack.commitSentMs);
+  if (nowMs < untilMs) effects.push({ do: 'openGate', epoch: ack.epoch, untilMs });
+  else effects.push({ do: 'renew', epoch: ack.epoch });
+}
+
+function losePeer(turn: Turn, why: string): void {
+  const { state, effects } = turn;
+  stopResync(turn);
+  effects.push({ do: 'note', kind: 'backup-lost', detail: why });
+  if (state.phase === 'JOINING') {
+    state.mustResync = true;
+    if (state.witness.inDoubt === undefined) {
+      serveSolo(turn);
+      return;
+    }
+  }
+  if (state.phase !== 'LEAVING') enter(turn, 'LEAVING');
+}
+
+function stopResync({ state, effects }: Turn): void {
+  if (!state.resyncing) return;
+  state.resyncing = false;
+  effects.push({ do: 'stopResync' });
+}
+
+function handOver(turn: Turn, event: Extract<PrimaryEvent, { on: 'handOver' }>): void {
+  const { state, effects } = turn;
+  if (state.phase !== 'PROTECTED' || state.barred !== undefined) {
+    const message = `The VM cannot be handed over: this side is ${state.phase}, ${state.barred ?? 'not PROTECTED'}.`;
+    effects.push({
+      do: 'refuse',
+      code: 'VM_BUSY',
+      message,
+      hint: 'romulus status shows when it is PROTECTED',
+    });
+    return;
+  }
+  enter(turn, 'HANDING');
+  Object.assign(state, { syncEpoch: event.epoch, guestAlive: event.guestAlive, paused: true });
+  effects.push({ do: 'closeGate' });
+}
+
+/** Asks the witness for what this node wants, or looks at the register when it is time to. */
+function pursue(turn: Turn): void {
+  const { state, nowMs, effects } = turn;
+  if (state.phase === 'FENCED' || state.phase === 'ENDED') return;
+  const wanted = claimOf(state, nowMs);
+  if (!state.policy.witness) {
+    if (wanted === undefined) return;
+    state.witness = dialogue.writeLocally(state.witness, wanted.next, nowMs);
+    adoptRegister(turn);
+    return;
+  }
+  if (!dialogue.mayAsk(state.witness, nowMs)) return;
+  const lookMs = state.phase === 'HANDED' ? state.policy.retryMs : state.policy.witnessPollMs;
+  if (wanted === undefined && nowMs - state.witness.answeredMs < lookMs) return;
+  const [witness, effect] =
+    wanted === undefined
+      ? dialogue.askToRead(state.witness)
+      : dialogue.askToWrite(state.witness, wanted.next, wanted.sameRun);
+  state.witness = witness;
+  effects.push(effect);
+}

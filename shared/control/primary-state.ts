@@ -1,0 +1,140 @@
+/** The primary's authority as data: its state, what happens to it, and what it asks to be done. */
+
+import type { Epoch } from '../vm.ts';
+import type { Party, SharedEffect, Step } from './authority.ts';
+import * as dialogue from './dialogue.ts';
+import type { Policy } from './policy.ts';
+import type { RegisterState } from './register.ts';
+
+/**
+ * STARTING: the register has not answered yet, gate shut. SOLO: runs unprotected, gate open (register SYNCING or SOLO).
+ * JOINING: output is held from the sync epoch on, the claim to PROTECTED is being made. PROTECTED. LEAVING: the backup
+ * is lost, the claim to SOLO is being made. HANDING, HANDED: switchover, before and after the register changed.
+ * FENCED: another node owns the VM. ENDED: the guest ended by itself.
+ */
+export type PrimaryPhase =
+  | 'STARTING'
+  | 'SOLO'
+  | 'JOINING'
+  | 'PROTECTED'
+  | 'LEAVING'
+  | 'HANDING'
+  | 'HANDED'
+  | 'FENCED'
+  | 'ENDED';
+
+export interface PrimaryState {
+  party: Party;
+  policy: Policy;
+  phase: PrimaryPhase;
+  term: number;
+  witness: dialogue.Dialogue;
+  /** When the peer was last heard in this term; -Infinity if never. */
+  heardMs: number;
+  /** Since when it has been heard without a break. */
+  heardSinceMs: number;
+  /** When the newest COMMIT was sent that the backup acknowledged. */
+  ackedCommitSentMs: number;
+  /** Epoch the standby must hold to be promotable: of the resync in JOINING, the final one in HANDING. */
+  syncEpoch: Epoch;
+  syncAcked: boolean;
+  resyncing: boolean;
+  /** Set when only SOLO and a resync lead back to PROTECTED, even if the peer is heard again at once. */
+  mustResync: boolean;
+  /** Paused by isolation, `freeze` or a handover; not by the epoch loop. */
+  paused: boolean;
+  /** The guest can go on here; false once it has ended, so that a handover is never taken back. */
+  guestAlive: boolean;
+  /** Entered the present phase. */
+  phaseMs: number;
+  joinedMs: number;
+  flaps: number;
+  /** Why no change of mode is made until an operator confirms; undefined if nothing bars it. */
+  barred: string | undefined;
+  /** The operator vouched that this node owns the VM, whatever the witness lost. */
+  confirmed: boolean;
+}
+
+export type PrimaryEvent =
+  | dialogue.WitnessEvent
+  | { on: 'tick' }
+  /** Any message of the peer as backup. */
+  | { on: 'heard'; term: number }
+  /** `commitSentMs`: this node's clock, read before COMMIT(epoch) was sent. */
+  | { on: 'ack'; term: number; epoch: Epoch; commitSentMs: number }
+  /** The peer answered that a higher term exists. */
+  | { on: 'rejected'; term: number }
+  /** The peer has no use for deltas: its image is lost, damaged, or of another lineage. */
+  | { on: 'peerUnfit'; reason: string }
+  /** The resync comes to its end with this epoch, being captured now: output is held from it on. */
+  | { on: 'joinCapture'; epoch: Epoch }
+  /** Switchover: the guest is paused and its final epoch acknowledged. Also when the guest's hypervisor died (`guestAlive` false). */
+  | { on: 'handOver'; epoch: Epoch; guestAlive: boolean }
+  /** The guest shut down, panicked or was destroyed on purpose: not a failure of the host. */
+  | { on: 'guestEnded'; how: string }
+  /** The operator says that this node owns the VM, after the witness lost or changed its memory. */
+  | { on: 'confirm' };
+
+export type PrimaryEffect =
+  | SharedEffect
+  /** Output of epochs <= epoch may leave while this node's clock is below untilMs; the gate itself checks the clock. */
+  | { do: 'openGate'; epoch: Epoch; untilMs: number }
+  /** All output leaves at once. */
+  | { do: 'openGateFully' }
+  /** Hold the output of `fromEpoch` and later; what was shown before stays shown. */
+  | { do: 'holdOutput'; fromEpoch: Epoch }
+  /** Nothing leaves; permits given before are void. */
+  | { do: 'closeGate' }
+  /** A permit ran out before it came: send COMMIT(epoch) again, for a new promise. */
+  | { do: 'renew'; epoch: Epoch }
+  | { do: 'pauseGuest'; why: string }
+  | { do: 'resumeGuest' }
+  /** Pause for good or destroy; this node's copies of memory and disk are stale from now on. */
+  | { do: 'fence'; why: string }
+  /** Bring the backup up to date, then send `joinCapture`. */
+  | { do: 'resync' }
+  | { do: 'stopResync' }
+  /** The peer owns the VM in `term` from `epoch` on, and nothing leaves here any more: it may resume at once. */
+  | { do: 'tellHandOver'; term: number; epoch: Epoch };
+
+/** A primary that starts, or starts again on a guest that outlived its agent. The gate must be shut. */
+export function startPrimary(
+  party: Party,
+  policy: Policy,
+  start: { term: number; paused: boolean; nowMs: number },
+): PrimaryState {
+  return {
+    party,
+    policy,
+    phase: 'STARTING',
+    term: start.term,
+    witness: dialogue.newDialogue,
+    heardMs: Number.NEGATIVE_INFINITY,
+    heardSinceMs: Number.POSITIVE_INFINITY,
+    ackedCommitSentMs: Number.NEGATIVE_INFINITY,
+    syncEpoch: 0,
+    syncAcked: false,
+    resyncing: false,
+    mustResync: true,
+    paused: start.paused,
+    guestAlive: true,
+    phaseMs: start.nowMs,
+    joinedMs: Number.NEGATIVE_INFINITY,
+    flaps: 0,
+    barred: undefined,
+    confirmed: false,
+  };
+}
+
+/** A backup that has just promoted: it owns the register, so it serves at once. Returns the gate's first effect too. */
+export function primaryAfterPromotion(
+  party: Party,
+  policy: Policy,
+  register: RegisterState | undefined,
+  start: { term: number; nowMs: number },
+): Step<PrimaryState, PrimaryEffect> {
+  const state = startPrimary(party, policy, { ...start, paused: false });
+  state.witness = { ...state.witness, register, liveRunId: register?.runId ?? '', answeredMs: start.nowMs };
+  state.phase = 'SOLO';
+  return [state, [{ do: 'openGateFully' }]];
+}
