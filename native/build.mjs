@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fail, run } from './command.mjs';
+import { buildPreload } from './preload/build.mjs';
 
 /** What each part of the build needs, and the Debian package that brings it. */
 const prerequisites = [
@@ -79,10 +80,11 @@ const mode = process.argv[2];
 ensurePrerequisites();
 if (mode === undefined) {
   buildAddon();
+  buildPreload();
 } else {
   const { runTests, runFuzzers } = await import('./build-tests.mjs');
-  if (mode === '--test') runTests({ sanitize: false });
-  else if (mode === '--asan') runTests({ sanitize: true });
-  else if (mode === '--fuzz') runFuzzers(Number(process.argv[3] ?? 60));
+  if (mode === '--test') await runTests({ sanitize: false });
+  else if (mode === '--asan') await runTests({ sanitize: true });
+  else if (mode === '--fuzz') await runFuzzers(Number(process.argv[3] ?? 60));
   else fail(`unknown option ${mode}: use --test, --asan or --fuzz SECONDS`);
 }

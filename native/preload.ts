@@ -7,6 +7,9 @@ export function preloadPath(): string {
   try {
     return createRequire(import.meta.url).resolve('#preload');
   } catch (cause) {
-    throw new RomulusError('PREREQUISITE', 'the dirty-page library is not built', { hint: 'npm run install', cause });
+    throw new RomulusError('PREREQUISITE', 'the dirty-page library is not built', {
+      hint: 'npm run install',
+      cause,
+    });
   }
 }

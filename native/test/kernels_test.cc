@@ -1,0 +1,129 @@
+/** Every SIMD level this processor has gives what the portable one gives: lists, deltas, shadows and digests. */
+#include "../engine/kernels.h"
+
+#include <cstring>
+#include <vector>
+
+#include "../engine/cpu.h"
+#include "../engine/digest.h"
+#include "check.h"
+#include "random.h"
+
+using namespace romulus;
+using test::Random;
+
+namespace {
+
+std::vector<const Kernels*> levels() {
+  std::vector<const Kernels*> found = {&kPortableKernels};
+#if defined(__x86_64__)
+  if (cpu_features().avx2) found.push_back(&kAvx2Kernels);
+  if (cpu_features().avx512) found.push_back(&kAvx512Kernels);
+#endif
+  return found;
+}
+
+struct alignas(64) Page {
+  uint8_t bytes[kPageBytes] = {};
+};
+
+Page random_page(Random& random, const Page& before) {
+  Page page = before;
+  const uint64_t kind = random.below(5);
+  if (kind == 0) return Page{};
+  const uint64_t words = kind == 1 ? 0 : kind == 2 ? 1 + random.below(4) : kind == 3 ? random.below(200) : 512;
+  for (uint64_t i = 0; i < words; i++) {
+    const uint64_t at = words == 512 ? i : random.below(512);
+    const uint64_t value = random.next();
+    std::memcpy(page.bytes + at * 8, &value, 8);
+  }
+  return page;
+}
+
+struct Encoded {
+  PageDelta delta;
+  Page shadow;
+  std::vector<uint8_t> masks;
+  std::vector<uint8_t> data;
+};
+
+Encoded encode(const Kernels& kernel, const Page& source, const Page& before, uint64_t number) {
+  Encoded out;
+  out.shadow = before;
+  uint8_t masks[kLinesPerPage];
+  std::vector<uint8_t> data(kPageBytes + kStoreSlackBytes);
+  out.delta = kernel.encode_page({source.bytes, out.shadow.bytes, number, masks, data.data(), source.bytes, before.bytes});
+  out.masks.assign(masks, masks + __builtin_popcountll(out.delta.line_mask));
+  out.data.assign(data.data(), data.data() + out.delta.words * kWordBytes);
+  return out;
+}
+
+void pages_encode_alike(Random& random) {
+  const Page before = random_page(random, Page{});
+  const Page source = random_page(random, before);
+  const uint64_t number = random.below(kMaxPages);
+  const Encoded expected = encode(kPortableKernels, source, before, number);
+  CHECK(std::memcmp(expected.shadow.bytes, source.bytes, kPageBytes) == 0);
+  const uint64_t first_line = number * kLinesPerPage;
+  for (const Kernels* kernel : levels()) {
+    const Encoded got = encode(*kernel, source, before, number);
+    CHECK(got.delta.line_mask == expected.delta.line_mask && got.delta.words == expected.delta.words);
+    CHECK(got.delta.zero == expected.delta.zero && got.delta.digest_change == expected.delta.digest_change);
+    CHECK(got.masks == expected.masks && got.data == expected.data);
+    CHECK(std::memcmp(got.shadow.bytes, source.bytes, kPageBytes) == 0);
+    const uint64_t was = kernel->digest_lines(before.bytes, first_line, kLinesPerPage);
+    const uint64_t is = kernel->digest_lines(source.bytes, first_line, kLinesPerPage);
+    CHECK(is - was == expected.delta.digest_change);
+
+    Page image = before;
+    const uint8_t* end = got.data.data() + got.data.size();
+    CHECK(kernel->apply_delta(image.bytes, number, got.delta.line_mask, got.masks.data(), got.data.data(), end) == is - was);
+    CHECK(std::memcmp(image.bytes, source.bytes, kPageBytes) == 0);
+    image = before;
+    CHECK(kernel->apply_page(image.bytes, number, source.bytes) == is - was);
+    CHECK(std::memcmp(image.bytes, source.bytes, kPageBytes) == 0);
+    CHECK(kernel->apply_page(image.bytes, number, nullptr) == 0 - is);
+  }
+}
+
+void lists_are_alike(Random& random) {
+  std::vector<uint64_t> words(1 + random.below(200));
+  const uint64_t density = random.below(4);
+  for (uint64_t& word : words) {
+    if (random.below(4) > density) continue;
+    word = random.below(3) == 0 ? ~uint64_t{0} : random.next() & random.next() & (density == 1 ? random.next() : ~0ull);
+  }
+  const uint64_t first = random.below(1 << 20) * 64;
+  std::vector<uint32_t> expected;
+  for (uint64_t i = 0; i < words.size() * 64; i++) {
+    if ((words[i / 64] >> (i % 64) & 1) != 0) expected.push_back(static_cast<uint32_t>(first + i));
+  }
+  for (const Kernels* kernel : levels()) {
+    std::vector<uint64_t> bits = words;
+    std::vector<uint32_t> list(words.size() * 64 + 64);
+    list.resize(kernel->take_pages(bits.data(), bits.size(), first, list.data()));
+    CHECK(list == expected);
+    CHECK(bits == std::vector<uint64_t>(words.size()));
+  }
+}
+
+void words_that_trade_places_change_the_digest() {
+  Page page;
+  const uint64_t a = 0x1111, b = 0x2222;
+  std::memcpy(page.bytes, &a, 8);
+  std::memcpy(page.bytes + 8, &b, 8);
+  const uint64_t before = kPortableKernels.digest_lines(page.bytes, 0, kLinesPerPage);
+  std::memcpy(page.bytes, &b, 8);
+  std::memcpy(page.bytes + 8, &a, 8);
+  CHECK(kPortableKernels.digest_lines(page.bytes, 0, kLinesPerPage) != before);
+  CHECK(kPortableKernels.digest_lines(page.bytes, 64, kLinesPerPage) != kPortableKernels.digest_lines(page.bytes, 0, 64));
+}
+
+}  // namespace
+
+int main() {
+  Random random(3);
+  for (int i = 0; i < 4000; i++) pages_encode_alike(random);
+  for (int i = 0; i < 2000; i++) lists_are_alike(random);
+  words_that_trade_places_change_the_digest();
+}
