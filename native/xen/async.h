@@ -1,4 +1,4 @@
-// Runs blocking Xen calls on libuv's pool and settles a promise with what they gave.
+/** Runs blocking Xen calls on libuv's pool and settles a promise with what they gave. */
 #pragma once
 
 #include <napi.h>
@@ -12,7 +12,7 @@
 
 namespace romulus::xen {
 
-// A JavaScript Error whose `code` is the errno's name (or number), as Node's own system errors have it.
+/** A JavaScript Error whose `code` is the errno's name (or number), as Node's own system errors have it. */
 inline Napi::Error to_js(Napi::Env env, const std::string& message, int code) {
   Napi::Error error = Napi::Error::New(env, code == 0 ? message : message + ": " + strerror(code));
   const char* name = code == 0 ? nullptr : strerrorname_np(code);
@@ -26,7 +26,7 @@ class Task : public Napi::AsyncWorker {
   using Work = std::function<Result()>;
   using Convert = std::function<Napi::Value(Napi::Env, Result&)>;
 
-  // `owner` is kept alive, and `turn` held, while the work runs.
+  /** `owner` is kept alive, and `turn` held, while the work runs. */
   static Napi::Value start(Napi::Env env, std::shared_ptr<std::mutex> turn, Napi::Object owner, Work work, Convert convert) {
     auto* task = new Task(env, std::move(turn), std::move(work), std::move(convert));
     if (!owner.IsEmpty()) task->owner_ = Napi::Persistent(owner);

@@ -1,4 +1,4 @@
-// The addon's one class: a Domain whose calls are promises. native/xen/index.ts has its types and their meaning.
+/** The addon's one class: a Domain whose calls are promises. native/xen/index.ts has its types and their meaning. */
 
 #include <cstring>
 
@@ -13,7 +13,7 @@ Napi::Buffer<uint8_t> buffer_of(Napi::Env env, const std::vector<T>& items) {
   return Napi::Buffer<uint8_t>::Copy(env, reinterpret_cast<const uint8_t*>(items.data()), items.size() * sizeof(T));
 }
 
-// The body of the stream's X86_TSC_INFO record.
+/** The body of the stream's X86_TSC_INFO record. */
 std::vector<uint32_t> tsc_body(const TscInfo& tsc) {
   return {tsc.mode, tsc.khz, static_cast<uint32_t>(tsc.nsec), static_cast<uint32_t>(tsc.nsec >> 32), tsc.incarnation, 0};
 }

@@ -5,10 +5,10 @@
 namespace romulus::xen {
 namespace {
 
-// Epochs without ballooning after which the whole guest is mapped again; mapping it takes as long as some hundred epochs' maps.
+/** Epochs without ballooning after which the whole guest is mapped again; mapping it takes as long as some hundred epochs' maps. */
 constexpr unsigned kQuietEpochs = 64;
 
-// The parameters that libxc saves, in its order: store, console, shared I/O pages, paging, timers, and their event channels.
+/** The parameters that libxc saves, in its order: store, console, shared I/O pages, paging, timers, and their event channels. */
 constexpr uint32_t kSavedParams[] = {
     HVM_PARAM_STORE_PFN,      HVM_PARAM_IOREQ_PFN,         HVM_PARAM_BUFIOREQ_PFN,   HVM_PARAM_PAGING_RING_PFN,
     HVM_PARAM_MONITOR_RING_PFN, HVM_PARAM_SHARING_RING_PFN, HVM_PARAM_VM86_TSS_SIZED, HVM_PARAM_CONSOLE_PFN,

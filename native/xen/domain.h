@@ -1,4 +1,4 @@
-// One protected domain with everything the capture of an epoch needs. One thread at a time; nothing here is shared between domains.
+/** One protected domain with everything the capture of an epoch needs. One thread at a time; nothing here is shared between domains. */
 #pragma once
 
 #include <optional>
@@ -18,12 +18,12 @@ struct TscInfo {
   uint32_t incarnation = 0;
 };
 
-// CPU and platform state of the suspended guest, in the bodies that Xen's stream has for them.
+/** CPU and platform state of the suspended guest, in the bodies that Xen's stream has for them. */
 struct DomainState {
   std::vector<uint8_t> context;
   std::vector<std::pair<uint64_t, uint64_t>> params;
   TscInfo tsc;
-  // Frames without memory behind them at this epoch, as bits of the index space.
+  /** Frames without memory behind them at this epoch, as bits of the index space. */
   PageBits absent;
 };
 
@@ -34,7 +34,7 @@ struct PolicyBlobs {
 
 class Domain {
  public:
-  // Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest.
+  /** Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest. */
   explicit Domain(uint32_t domid);
 
   const Layout& layout() const { return layout_; }
@@ -42,23 +42,25 @@ class Domain {
   uint32_t cpus() const { return cpus_; }
   uint32_t xen_version() const { return xen_version_; }
 
-  // Stops the guest, and in the same breath reads its dirty bitmap, brings the map up to date and captures its state.
+  /** Stops the guest, and in the same breath reads its dirty bitmap, brings the map up to date and captures its state. */
   void suspend(int limit_ms);
-  // Pages written since the last call; every page at the first call and whenever the frames behind the map may have changed.
-  // A running guest is asked afresh, of a suspended one suspend() knows.
+  /**
+   * Pages written since the last call; every page at the first call and whenever the frames behind the map may have changed.
+   * A running guest is asked afresh, of a suspended one suspend() knows.
+   */
   PageBits take_dirty();
-  // As of the last suspend().
+  /** As of the last suspend(). */
   const DomainState& state() const { return state_; }
   PolicyBlobs policies() const;
   void resume();
   xc_domaininfo_t info() const { return domain_info(control_.get(), domid_); }
-  // Whether all of the guest is mapped for good, or, while it balloons, only the dirty pages of each epoch.
+  /** Whether all of the guest is mapped for good, or, while it balloons, only the dirty pages of each epoch. */
   bool standing() const { return standing_; }
 
  private:
-  // Whether frames may have been taken away or given since the last look.
+  /** Whether frames may have been taken away or given since the last look. */
   bool ballooned();
-  // Adds what was written since the last time to `dirty_`, and maps it unless everything is mapped for good.
+  /** Adds what was written since the last time to `dirty_`, and maps it unless everything is mapped for good. */
   void collect();
   void map_everything();
   DomainState capture();

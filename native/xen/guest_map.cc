@@ -44,7 +44,7 @@ uint64_t GuestMap::map(PageBits& bits) {
   return mapped;
 }
 
-// Each run is a mapping of its own: the kernel does not let a foreign mapping be cut in two.
+/** Each run is a mapping of its own: the kernel does not let a foreign mapping be cut in two. */
 void GuestMap::map_run(const Region& region, uint64_t page, uint64_t pages, PageBits& bits) {
   std::vector<xen_pfn_t> gfns(pages);
   std::vector<int> errors(pages);

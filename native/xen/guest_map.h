@@ -1,4 +1,4 @@
-// A view of guest memory at fixed addresses: page p of the index space at base + p * 4096, zeros where no frame is.
+/** A view of guest memory at fixed addresses: page p of the index space at base + p * 4096, zeros where no frame is. */
 #pragma once
 
 #include "layout.h"
@@ -15,9 +15,9 @@ class GuestMap {
   uint8_t* base() const { return base_; }
   std::size_t size_bytes() const { return layout_.pages * kPageBytes; }
 
-  // Maps the pages set in `bits` and drops from it those whose frame is gone. Returns how many were mapped.
+  /** Maps the pages set in `bits` and drops from it those whose frame is gone. Returns how many were mapped. */
   uint64_t map(PageBits& bits);
-  // Puts zeros in place of everything mapped. Ballooning needs this: a mapping keeps frames that the guest gave back from being freed.
+  /** Puts zeros in place of everything mapped. Ballooning needs this: a mapping keeps frames that the guest gave back from being freed. */
   void unmap();
 
  private:

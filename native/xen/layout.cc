@@ -5,13 +5,13 @@
 namespace romulus::xen {
 namespace {
 
-// Device memory, BIOS and Xen's special pages lie in the top 256 MiB below 4 GiB; RAM lies below and above.
+/** Device memory, BIOS and Xen's special pages lie in the top 256 MiB below 4 GiB; RAM lies below and above. */
 constexpr uint64_t kLowRamEnd = 0xf0000;
 constexpr uint64_t kHighRamBegin = 0x100000;
-// Frames asked for in one hypercall, as libxc does it.
+/** Frames asked for in one hypercall, as libxc does it. */
 constexpr uint64_t kTypeBatch = 1024;
 
-// Calls visit(gfn) for each frame in [begin, end) that exists.
+/** Calls visit(gfn) for each frame in [begin, end) that exists. */
 template <typename Visit>
 void visit_existing(xc_interface* xch, uint32_t domid, uint64_t begin, uint64_t end, Visit visit) {
   xen_pfn_t types[kTypeBatch];

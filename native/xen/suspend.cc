@@ -9,9 +9,9 @@ namespace romulus::xen {
 namespace {
 
 constexpr char kRequest[] = "suspend";
-// How often we look for a shutdown that the event channel does not announce (power-off, crash), and for a lost event.
+/** How often we look for a shutdown that the event channel does not announce (power-off, crash), and for a lost event. */
 constexpr int kLookEveryMs = 50;
-// How long an acknowledged request may take to become a suspend: libxl waits as long.
+/** How long an acknowledged request may take to become a suspend: libxl waits as long. */
 constexpr int kAcknowledgedLimitMs = 60'000;
 
 int64_t now_ms() {
@@ -73,7 +73,7 @@ bool Suspension::suspended() const {
   return true;
 }
 
-// True when the guest had not yet acknowledged the request, so that no suspend follows.
+/** True when the guest had not yet acknowledged the request, so that no suspend follows. */
 bool Suspension::take_back() const {
   for (;;) {
     const xs_transaction_t transaction = xs_transaction_start(store_);
