@@ -1,8 +1,9 @@
 /** The agent's end of the keeper: a word to the preload library before each pause, so that a dead agent leaves no stopped guest. */
 
 import { rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { RomulusError } from '../../shared/errors.ts';
+import { listeningInodes } from './qemu-owner.ts';
 
 /** 'P' a checkpoint begins, 'R' the guest runs, 'F' it stays paused for ever: native/preload/keeper.h. */
 export type KeeperWord = 'P' | 'R' | 'F';
@@ -28,7 +29,7 @@ export class QemuKeeper {
 
   /** Listens for the library inside QEMU. VM_BUSY when another agent does. */
   static async listen(path: string): Promise<QemuKeeper> {
-    if (await answers(path)) {
+    if ((await listeningInodes(path)).length > 0) {
       const hint = 'romulus status; one agent at a time protects a guest';
       throw new RomulusError('VM_BUSY', `another agent holds the guest (${path})`, { hint });
     }
@@ -71,15 +72,4 @@ export class QemuKeeper {
     this.#socket?.destroy();
     return closed;
   }
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }
