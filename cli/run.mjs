@@ -5,17 +5,9 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dependenciesAreCurrent, engineIsCurrent, markCurrent, root } from './freshness.mjs';
 import { say, setUp } from './setup.mjs';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const lockFile = join(root, 'package-lock.json');
-const addon = join(root, 'native', 'build', 'Release', 'engine.node');
-/** Holds the hash of the lock that node_modules was installed from; gone with node_modules itself. */
-const lockMark = join(root, 'node_modules', '.romulus-lock');
 
 const args = process.argv.slice(2);
 if (!prepare()) process.exit(1);
@@ -27,52 +19,29 @@ function prepare() {
     say(`Node ${process.versions.node} is too old; 20.17 or newer is needed: https://nodejs.org/en/download`);
     return false;
   }
-  const isDemo = args.includes('demo');
   // A replay needs neither QEMU nor a guest.
-  const needsGuest = isDemo && !/--guest[= ](replay|xen)\b/.test(args.join(' '));
+  const needsGuest = args.includes('demo') && !/--guest[= ](replay|xen)\b/.test(args.join(' '));
   if (needsGuest && !setUp(['demo', 'agent'])) return false;
-  return dependenciesAreCurrent() || install();
-}
-
-function dependenciesAreCurrent() {
-  if (!existsSync(addon) || !existsSync(join(root, 'node_modules', 'tsx'))) return false;
-  if (existsSync(lockMark)) return readFileSync(lockMark, 'utf8') === lockHash();
-  // Installed by npm itself: its own record of the tree says whether it is this lock's.
-  return installedMatchesLock() && mark();
-}
-
-function installedMatchesLock() {
-  try {
-    const read = (/** @type {string} */ path) => JSON.parse(readFileSync(path, 'utf8')).packages;
-    const wanted = read(lockFile);
-    const installed = read(join(root, 'node_modules', '.package-lock.json'));
-    return Object.entries(wanted).every(
-      ([path, entry]) => path === '' || entry.optional || installed[path]?.version === entry.version,
-    );
-  } catch {
-    return false;
-  }
-}
-
-function install() {
-  if (!setUp(['build'])) return false;
-  say('running npm ci (installs the dependencies and builds the engine; a minute or two)');
-  // npm's own lines go to stderr too: stdout belongs to the verb.
-  const run = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: ['ignore', 2, 2] });
-  if (run.status !== 0) {
-    say('npm ci failed; the lines above say why');
-    return false;
-  }
-  return mark();
-}
-
-function mark() {
-  writeFileSync(lockMark, lockHash());
+  if (!install()) return false;
+  markCurrent();
   return true;
 }
 
-function lockHash() {
-  return createHash('sha256').update(readFileSync(lockFile)).digest('hex');
+function install() {
+  if (!dependenciesAreCurrent()) {
+    const what = 'running npm ci (installs the dependencies and builds the engine; a minute or two)';
+    return setUp(['build']) && npm(what, ['ci', '--no-audit', '--no-fund']);
+  }
+  if (engineIsCurrent()) return true;
+  return setUp(['build']) && npm('building the engine (its sources are newer)', ['run', 'install']);
+}
+
+/** npm's own lines go to stderr too: stdout belongs to the verb. @param {string} what @param {string[]} argv */
+function npm(what, argv) {
+  say(what);
+  const run = spawnSync('npm', argv, { cwd: root, stdio: ['ignore', 2, 2] });
+  if (run.status !== 0) say(`npm ${argv[0]} failed; the lines above say why`);
+  return run.status === 0;
 }
 
 function launch() {

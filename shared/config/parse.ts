@@ -54,13 +54,22 @@ export function parseConfig(text: string, origin: string): AgentConfig {
   const broken = document.errors[0];
   if (broken)
     throw invalid(`${origin}:${broken.linePos?.[0].line ?? 1}`, broken.message.split('\n')[0] ?? '');
-  const result = v.safeParse(AgentSchema, document.toJS() ?? {});
+  const result = v.safeParse(AgentSchema, plainData(document, origin) ?? {});
   if (!result.success) {
     // A mistyped key is the cause of the missing one beside it, so it is named first.
     const issue = result.issues.find(isUnknownKey) ?? result.issues[0];
     throw fromIssue(issue, document, lines, origin);
   }
   return checked(resolved(result.output, origin), origin);
+}
+
+/** Aliases are looked up only here: one that leads nowhere, or multiplies, is found out late. */
+function plainData(document: Document, origin: string): unknown {
+  try {
+    return document.toJS();
+  } catch (thrown) {
+    throw invalid(origin, thrown instanceof Error ? thrown.message : String(thrown));
+  }
 }
 
 function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {

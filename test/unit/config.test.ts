@@ -93,6 +93,7 @@ describe('a config file', () => {
     ['listen: nowhere', 'must be host:port', 1],
     ['node: a\nnode: b', 'unique', 2],
     ['node: [', '', 1],
+    ['node: *nobody', 'nobody', undefined],
     ['- a', 'unknown key "0"', 1],
     ['vms: [{ memory: 1GiB }]', 'must be a map from names', 1],
     ['just words', 'must be Object', undefined],
