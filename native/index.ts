@@ -101,6 +101,13 @@ export interface ApplyResult {
   applyNs: number;
 }
 
+export interface CompressOptions {
+  /** zstd level, -7 to 19. */
+  level?: number;
+  /** Looks for repeats over the whole payload. */
+  longWindow?: boolean;
+}
+
 export interface NativeEngine {
   /** Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later). */
   openMemory(
@@ -125,6 +132,26 @@ export interface NativeEngine {
   /** Digest of a whole range, a full parallel pass. An all-zero range has digest 0. */
   digestOf(memory: Memory, threads: number): Promise<bigint>;
   crc32c(data: Uint8Array): number;
+  /**
+   * Compresses with zstd into `target`; resolves to the bytes written, or 0 when the result does not fit it. So offer no
+   * more room than a saving is worth: `target.subarray(0, payload.length * 7 / 8)`. Level 1 if not given.
+   */
+  compress(payload: Uint8Array, target: Uint8Array, options?: CompressOptions): Promise<number>;
+  /** Decompresses what compress() gave; resolves to the bytes written; `code` EBADMSG if malformed or longer than `target`. */
+  decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
+  /** Numbers of the pages set, ascending. */
+  pageNumbers(bitmap: DirtyBitmap): Uint32Array;
+  /** memory ^= data, page by page: `data` holds 4096 bytes for each listed page. RangeError for a page beyond the end. */
+  xorPages(memory: Memory, pages: Uint32Array, data: Uint8Array): void;
+  /** Fills `out` with memory ^ previous of the listed pages, then makes these pages of `previous` those of `memory`. */
+  diffPages(memory: Memory, previous: Memory, pages: Uint32Array, out: Uint8Array): void;
+  copyPages(from: Memory, to: Memory, pages: Uint32Array): void;
+  /** Fills `out` with the listed pages. */
+  gatherPages(memory: Memory, pages: Uint32Array, out: Uint8Array): void;
+  /** One hash per page from `first` on, 0 for a page of zeros; at most 16384 pages a call. */
+  pageHashes(memory: Memory, first: number, count: number): BigUint64Array;
+  /** The lowest page in which two memories of the same size differ, or -1; a full parallel pass. */
+  firstDifference(a: Memory, b: Memory, threads: number): Promise<number>;
   /** fsync and friends are Node's; this gives instruction sets and the kernels chosen. */
   cpu(): { arch: string; features: string[]; kernels: { scan: string; delta: string; apply: string } };
 }

@@ -8,6 +8,8 @@
 #include "encoder_binding.h"
 #include "memory_binding.h"
 #include "pagemap_binding.h"
+#include "pages_binding.h"
+#include "zstd_binding.h"
 
 namespace romulus::binding {
 namespace {
@@ -59,6 +61,15 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("applyPayloads", apply_payloads);
   export_function("digestOf", digest_of);
   export_function("crc32c", crc32c);
+  export_function("compress", compress);
+  export_function("decompress", decompress);
+  export_function("pageNumbers", page_numbers);
+  export_function("xorPages", xor_pages);
+  export_function("diffPages", diff_pages);
+  export_function("copyPages", copy_pages);
+  export_function("gatherPages", gather_pages);
+  export_function("pageHashes", page_hashes);
+  export_function("firstDifference", first_difference);
   export_function("cpu", cpu);
   return exports;
 }
