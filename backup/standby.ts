@@ -76,7 +76,7 @@ export class Standby {
     this.#target = await this.#options.openTarget(this.#localSpec(this.#record.spec));
     if (this.#options.term.current.role === 'primary') {
       this.#activeEpoch = this.#options.term.current.epoch;
-      await this.#takeUpGuest();
+      await this.#takeUpGuest(this.#target, this.#record.spec);
       return;
     }
     try {
@@ -294,7 +294,25 @@ export class Standby {
     if (this.#state === 'ENDED') return;
     this.#receiver?.close();
     await this.#receiver?.settled();
+    await this.#preparing.catch(() => {}); // how it ended was reported when it did
+    await this.#target?.release?.();
     this.image.close();
+  }
+
+  /**
+   * The promoted guest is to be protected from here: gives up the backup's role, leaving guest, image and term as they
+   * are. Returns the description the guest runs under on this host. Throws VM_BUSY unless it is ACTIVE.
+   */
+  async handOver(): Promise<VmSpec> {
+    const record = this.#record;
+    if (this.#state !== 'ACTIVE' || record === undefined) {
+      throw new RomulusError('VM_BUSY', `${this.#options.vm} is ${this.#state} here`, {
+        hint: `romulus status ${this.#options.vm}`,
+      });
+    }
+    await this.close();
+    removeRecord(this.#recordPath);
+    return this.#localSpec(record.spec);
   }
 
   #localSpec(spec: VmSpec): VmSpec {
@@ -326,24 +344,17 @@ export class Standby {
     this.#prepare();
   }
 
-  async #takeUpGuest(): Promise<void> {
-    if (await this.#target?.running()) {
-      this.#become('ACTIVE');
-      return;
-    }
-    if (await this.#target?.alive()) {
+  async #takeUpGuest(target: Target, spec: VmSpec): Promise<void> {
+    const { runDir } = this.#options;
+    const found = await target.takeUp(this.#localSpec(spec), { imagePath: this.image.ramPath, runDir });
+    if (found === 'waiting') {
       // The previous run died between deciding and starting: nothing has run on this image yet.
       await this.image.recover();
       await this.#startGuest();
-      this.#become('ACTIVE');
-      return;
     }
-    this.#become(
-      'ENDED',
-      new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', {
-        hint: `see the hypervisor's log in ${this.#options.runDir}`,
-      }),
-    );
+    if (found !== 'gone') return this.#become('ACTIVE');
+    const hint = `see the hypervisor's log in ${runDir}`;
+    this.#become('ENDED', new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', { hint }));
   }
 
   async #stopTarget(): Promise<void> {

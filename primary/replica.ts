@@ -66,9 +66,9 @@ export class Replica {
     this.#window = new EpochWindow({ maxEpochs: options.windowEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
   }
 
-  /** Attaches to the guest, then protects it until stop(). Rejects if the guest cannot be attached to. */
-  async start(): Promise<void> {
-    await this.#source.attach();
+  /** Attaches to the guest (starting it if that is allowed), then protects it until stop(). Rejects if the guest cannot be attached to. */
+  async start({ mayStart = true } = {}): Promise<void> {
+    await this.#source.attach({ mayStart });
     this.#source.onGuestEnd((state) => this.#onGuestEnd(state));
     this.#done = this.#run();
   }

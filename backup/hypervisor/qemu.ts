@@ -23,8 +23,8 @@ const START_TIMEOUT_MS = 10_000;
 
 interface Standby {
   process: QemuProcess;
-  /** Closed once the guest runs: its next user is the Source that protects the promoted guest. */
-  qmp: QmpClient;
+  /** Given up once the guest runs: the monitor's next user is the Source that protects the promoted guest. */
+  qmp: QmpClient | undefined;
   files: QemuFiles;
 }
 
@@ -65,29 +65,37 @@ export class QemuTarget implements Target {
     }
   }
 
-  async prepare(spec: VmSpec, { imagePath, runDir }: StandbyFiles): Promise<void> {
+  async takeUp(_spec: VmSpec, { runDir }: StandbyFiles): Promise<'gone' | 'waiting' | 'running'> {
     const files = qemuFiles(runDir);
-    const role = { files, imagePath };
     const found = await findQemu(files.record);
-    if (found) {
-      const qmp = await QmpClient.connect(files.qmp);
+    if (found === undefined) return 'gone';
+    // Asked through the keeper's socket: the main monitor of a guest that runs belongs to the Source that protects it.
+    const keeperQmp = await QmpClient.connect(files.keeperQmp);
+    const waiting = (await runState(keeperQmp)) === 'inmigrate';
+    keeperQmp.close();
+    this.#standby = { process: found, qmp: waiting ? await QmpClient.connect(files.qmp) : undefined, files };
+    return waiting ? 'waiting' : 'running';
+  }
+
+  async prepare(spec: VmSpec, standby: StandbyFiles): Promise<void> {
+    const files = qemuFiles(standby.runDir);
+    const role = { files, imagePath: standby.imagePath };
+    const found = await this.takeUp(spec, standby);
+    if (found !== 'gone') {
       const unchanged = (await recordedArgs(files.record)) === JSON.stringify(qemuArgs(spec, role));
-      const waiting = (await runState(qmp)) === 'inmigrate';
-      if (!waiting) qmp.close();
-      this.#standby = { process: found, qmp, files };
-      if (unchanged || !waiting) return;
-      await this.stop(); // a standby of another description is of no use
+      if (found === 'waiting' && unchanged) return;
+      await this.stop(); // of another description, or a stale guest of a time when this host was its primary
     }
     await rm(files.fenced, { force: true });
-    this.#standby = { ...(await startQemu(spec, role, this.#preloadPath)), files };
-    await this.#standby.qmp.execute('migrate-set-capabilities', {
-      capabilities: [{ capability: 'events', state: true }],
-    });
+    const { process, qmp } = await startQemu(spec, role, this.#preloadPath);
+    this.#standby = { process, qmp, files };
+    await qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
   }
 
   async start(statePath: string): Promise<void> {
-    const { qmp, files } = this.#need();
-    if (qmp.closed) return this.#requireRunning();
+    const standby = this.#need();
+    const { qmp, files } = standby;
+    if (qmp === undefined) return this.#requireRunning();
     const state = await readFile(statePath);
     const settled = qmp.waitFor(
       ({ event, data }) => event === 'RESUME' || isFailure(event, data),
@@ -95,27 +103,21 @@ export class QemuTarget implements Target {
     );
     settled.catch(() => undefined);
     try {
-      await qmp.execute('migrate-incoming', { uri: `unix:${files.incoming}` });
+      await listenForState(qmp, files);
       await send(files.incoming, state);
       if ((await settled).event !== 'RESUME') throw new Error('the device state was refused');
-      qmp.close();
     } catch (cause) {
       throw new RomulusError('HV_START', `the standby did not start: ${await logTail(files.log)}`, {
         cause,
         hint: `read ${files.log}; both hosts need the same QEMU and the same description of the guest`,
       });
     }
-  }
-
-  /** The monitor is free once start() is done, and busy with the promoted guest's own protection later: alive then means running. */
-  async running(): Promise<boolean> {
-    const { qmp } = this.#need();
-    if (!(await this.alive())) return false;
-    return qmp.closed || (await runState(qmp)) !== 'inmigrate';
+    qmp.close();
+    standby.qmp = undefined;
   }
 
   async release(): Promise<void> {
-    this.#standby?.qmp.close();
+    this.#standby?.qmp?.close();
     this.#standby = undefined;
   }
 
@@ -123,7 +125,7 @@ export class QemuTarget implements Target {
     const standby = this.#standby;
     this.#standby = undefined;
     if (standby === undefined) return;
-    standby.qmp.close();
+    standby.qmp?.close();
     await killQemu(standby.process);
     await rm(standby.files.record, { force: true });
   }
@@ -148,6 +150,15 @@ export class QemuTarget implements Target {
 
 async function runState(qmp: QmpClient): Promise<string> {
   return (await qmp.execute<{ status: string }>('query-status')).status;
+}
+
+/** A predecessor may have died after this and before it sent the state; QEMU then listens already. */
+async function listenForState(qmp: QmpClient, files: QemuFiles): Promise<void> {
+  try {
+    await qmp.execute('migrate-incoming', { uri: `unix:${files.incoming}` });
+  } catch (error) {
+    if (!(await stat(files.incoming).catch(() => undefined))) throw error;
+  }
 }
 
 function isFailure(event: string, data: Record<string, unknown>): boolean {

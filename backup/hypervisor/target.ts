@@ -15,13 +15,14 @@ export interface Target {
   check(spec: VmSpec, geometry: Geometry): Promise<void>;
   /**
    * Makes a standby ready on the image, which it maps and must not touch before start(). Takes up one
-   * that a killed predecessor made ready. May be called while epochs are being applied.
+   * that a killed predecessor made ready; a guest that runs there is stale (this host is its backup now)
+   * and is ended. May be called while epochs are being applied.
    */
   prepare(spec: VmSpec, files: StandbyFiles): Promise<void>;
   /** Loads CPU and device state from a file and lets the guest run; resolves when its vCPUs run. */
   start(statePath: string): Promise<void>;
-  /** True once start() let vCPUs run, also when another process called it. */
-  running(): Promise<boolean>;
+  /** Finds what an earlier run of the agent left, and starts nothing: a standby that waits, or a guest that was let run. */
+  takeUp(spec: VmSpec, files: StandbyFiles): Promise<'gone' | 'waiting' | 'running'>;
   /** Lets go when the agent ends in good order; the standby or the promoted guest stays for the next one. */
   release?(): Promise<void>;
   /** Ends the standby or the promoted guest. */

@@ -53,7 +53,7 @@ export class XenTarget implements Target {
 
   async prepare(_spec: VmSpec, files: StandbyFiles): Promise<void> {
     this.#files = files;
-    this.#started = await this.running();
+    this.#started = await this.#running();
   }
 
   async start(statePath: string): Promise<void> {
@@ -80,16 +80,23 @@ export class XenTarget implements Target {
   }
 
   async stop(): Promise<void> {
-    if (this.#started && (await this.running())) await xl('destroy', this.#spec.name);
+    if (this.#started && (await this.#running())) await xl('destroy', this.#spec.name);
     this.#started = false;
   }
 
   /** The cold standby is files only, and files do not die. */
   async alive(): Promise<boolean> {
-    return !this.#started || (await this.running());
+    return !this.#started || (await this.#running());
   }
 
-  async running(): Promise<boolean> {
+  /** Cold: nothing waits between the image and a running domain. */
+  async takeUp(_spec: VmSpec, files: StandbyFiles): Promise<'gone' | 'waiting' | 'running'> {
+    this.#files = files;
+    this.#started = await this.#running();
+    return this.#started ? 'running' : 'gone';
+  }
+
+  async #running(): Promise<boolean> {
     return (await domainNumber(this.#spec.name)) !== undefined;
   }
 

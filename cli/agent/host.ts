@@ -57,7 +57,7 @@ export class Host {
     for (const vm of readdirSync(root)) {
       try {
         const record = readRecord<ProtectionRecord>(this.#protectionPath(vm));
-        if (record) await this.#startReplica(vm, record);
+        if (record) await this.#startReplica(vm, record, { mayStart: false });
         else await (await this.#openStandby(vm)).recover();
       } catch (thrown) {
         const error = asRomulusError(thrown);
@@ -97,20 +97,31 @@ export class Host {
       });
     }
     const running = this.#replicas.get(vm)?.status().state;
-    if ((running !== undefined && running !== 'ENDED') || this.#standbys.has(vm)) {
+    if ((running !== undefined && running !== 'ENDED') || this.#failed.has(vm)) {
       throw new RomulusError('VM_BUSY', `${vm} is already ${this.status(vm).state} here`, {
         hint: `romulus status ${vm}`,
       });
     }
+    // After a failover the roles swap: what was promoted here is protected from here, towards the old primary.
+    const promoted = this.#standbys.get(vm);
+    const spec = promoted === undefined ? known.spec : await promoted.handOver();
+    this.#standbys.delete(vm);
     const record: ProtectionRecord = {
       to,
-      spec: known.spec,
+      spec,
       epochMs: request.epochMs ?? known.epochMs,
       windowEpochs: request.window ?? known.windowEpochs,
     };
     mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
-    await this.#startReplica(vm, record);
     writeRecord(this.#protectionPath(vm), record);
+    try {
+      await this.#startReplica(vm, record, { mayStart: promoted === undefined });
+    } catch (thrown) {
+      // A promoted guest runs on whatever failed here, and must not be forgotten.
+      if (promoted === undefined) removeRecord(this.#protectionPath(vm));
+      else this.#failed.set(vm, failedStatus(vm, asRomulusError(thrown)));
+      throw thrown;
+    }
     return this.status(vm);
   }
 
@@ -155,6 +166,20 @@ export class Host {
     }
     const known = this.#standbys.get(vm);
     if (known !== undefined) return known;
+    const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
+    if (hello.term > term.current.term) {
+      // The VM lives elsewhere now: whatever this host remembers of protecting it is over, and it becomes the backup.
+      removeRecord(this.#protectionPath(vm));
+      this.#failed.delete(vm);
+    } else if (this.#failed.has(vm)) {
+      throw new RomulusError(
+        'VM_BUSY',
+        `${vm} was protected from this host and is ${this.status(vm).state} here`,
+        {
+          hint: `on ${this.node}: romulus unprotect ${vm}`,
+        },
+      );
+    }
     mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
     return this.#openStandby(vm);
   }
@@ -167,7 +192,11 @@ export class Host {
     ]);
   }
 
-  async #startReplica(vm: string, record: ProtectionRecord): Promise<void> {
+  async #startReplica(
+    vm: string,
+    record: ProtectionRecord,
+    { mayStart }: { mayStart: boolean },
+  ): Promise<void> {
     const { config, tls, silenceMs, log, events } = this.#options;
     const peer = config.peers[record.to];
     if (peer === undefined)
@@ -199,7 +228,7 @@ export class Host {
       recordFenced: (fencedByTerm) => writeRecord(this.#protectionPath(vm), { ...record, fencedByTerm }),
       onEvent: (kind, fields) => events.emit(vm, kind, fields),
     });
-    await replica.start();
+    await replica.start({ mayStart });
     this.#failed.delete(vm);
     this.#replicas.set(vm, replica);
   }

@@ -38,12 +38,12 @@ export interface AttachedQemu {
   fenced: boolean;
 }
 
-export async function attachQemu(spec: VmSpec, place: QemuPlace): Promise<AttachedQemu> {
+export async function attachQemu(spec: VmSpec, place: QemuPlace, mayStart: boolean): Promise<AttachedQemu> {
   const files = qemuFiles(join(place.runDir, spec.name));
   await mkdir(files.dir, { recursive: true, mode: 0o700 });
   const fenced = (await stat(files.fenced).catch(() => undefined)) !== undefined;
   return spec.attachQmp === undefined
-    ? attachOwn(spec, place.preloadPath, files, fenced)
+    ? attachOwn(spec, place.preloadPath, files, fenced, mayStart)
     : attachForeign(spec.attachQmp, files, fenced);
 }
 
@@ -53,6 +53,7 @@ async function attachOwn(
   preloadPath: string,
   files: QemuFiles,
   fenced: boolean,
+  mayStart: boolean,
 ): Promise<AttachedQemu> {
   const keeper = await QemuKeeper.listen(files.keeper);
   try {
@@ -60,6 +61,11 @@ async function attachOwn(
     if (found === undefined && fenced) {
       throw new RomulusError('HV_START', `${spec.name} was fenced on this host: it may run elsewhere`, {
         hint: `romulus status on the other host; only if no copy runs there: rm ${files.fenced}`,
+      });
+    }
+    if (found === undefined && !mayStart) {
+      throw new RomulusError('HV_GUEST_GONE', `${spec.name} does not run on this host any more`, {
+        hint: `romulus status on its backup; only if no copy runs there: romulus unprotect ${spec.name}, then protect it again`,
       });
     }
     const { process, qmp } = found

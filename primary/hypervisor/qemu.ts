@@ -71,8 +71,8 @@ export class QemuSource implements Source {
     return this.#attached?.keeper?.connected ?? false;
   }
 
-  async attach(): Promise<void> {
-    const attached = await attachQemu(this.#spec, this.#place);
+  async attach({ mayStart = true } = {}): Promise<void> {
+    const attached = await attachQemu(this.#spec, this.#place, mayStart);
     this.#attached = attached;
     const { qmp, process } = attached;
     try {

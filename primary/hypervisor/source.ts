@@ -19,9 +19,11 @@ export interface Source {
 
   /**
    * Starts the guest or takes up a running one, and starts dirty tracking. A guest that a killed
-   * predecessor left paused in the middle of a checkpoint runs again afterwards.
+   * predecessor left paused in the middle of a checkpoint runs again afterwards. With `mayStart: false` a
+   * guest that is not running is HV_GUEST_GONE: after a restart nobody starts a protected guest by himself,
+   * since it may run elsewhere (safety rule 17).
    */
-  attach(): Promise<void>;
+  attach(options?: { mayStart?: boolean }): Promise<void>;
   /** Stops all vCPUs and drains device I/O. */
   pause(): Promise<void>;
   /**

@@ -73,12 +73,15 @@ export function targetContract(name: string, make: () => Promise<TargetFixture>)
       await fixture.proveRunning(files);
     });
 
-    it('takes up a promoted guest without harm, and a second start does nothing', async () => {
+    it('finds nothing where nothing was left', async () => {
+      expect(await target.takeUp(fixture.spec, files)).toBe('gone');
+    });
+
+    it('takes up a promoted guest without harm', async () => {
       await target.prepare(fixture.spec, files);
       await target.start(statePath);
       target = fixture.open();
-      await target.prepare(fixture.spec, files);
-      await target.start(statePath);
+      expect(await target.takeUp(fixture.spec, files)).toBe('running');
       expect(await target.alive()).toBe(true);
       await fixture.proveRunning(files);
     });

@@ -129,7 +129,8 @@ export class SyntheticTarget implements Target {
     return true;
   }
 
-  async running(): Promise<boolean> {
-    return this.startedWith !== undefined;
+  async takeUp(): Promise<'gone' | 'waiting' | 'running'> {
+    if (this.startedWith) return 'running';
+    return this.files ? 'waiting' : 'gone';
   }
 }
