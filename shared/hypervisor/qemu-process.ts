@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RomulusError } from '../errors.ts';
 import type { VmSpec } from '../vm.ts';
@@ -110,7 +110,12 @@ async function spawnDetached(
       stdio: ['ignore', log, log],
       env: { ...process.env, ...env },
     });
-    child.once('exit', () => exited.abort());
+    child.once('exit', (code, signal) => {
+      exited.abort();
+      void appendFile(logPath, `romulus: QEMU ended with ${signal ?? `exit code ${code}`}\n`).catch(
+        () => undefined,
+      );
+    });
     child.unref();
     return await new Promise((resolve, reject) => {
       child.once('spawn', () => resolve(child.pid as number));
