@@ -4,7 +4,7 @@ import type { Step } from './authority.ts';
 import * as dialogue from './dialogue.ts';
 import { holdoffMs, permitEndsMs } from './policy.ts';
 import { claimOf } from './primary-claim.ts';
-import { adoptRegister, enter, fence, resume, serveSolo, type Turn } from './primary-register.ts';
+import { adoptRegister, enter, fence, resume, serveSolo, stopResync, type Turn } from './primary-register.ts';
 import type { PrimaryEffect, PrimaryEvent, PrimaryState } from './primary-state.ts';
 
 /** Pure: the same state, event and time give the same step. A late permit, a stale answer or an old term does no harm. */
@@ -27,7 +27,9 @@ function handle(turn: Turn, event: PrimaryEvent): void {
   switch (event.on) {
     case 'answer':
       state.witness = dialogue.hear(state.witness, event, nowMs, state.policy.retryMs);
-      if (event.answer.outcome !== 'unknown' && event.ask === state.witness.ask) adoptRegister(turn);
+      if (event.answer.outcome !== 'unknown' && event.ask === state.witness.ask) {
+        adoptRegister(turn, event.answer.outcome === 'applied');
+      }
       break;
     case 'tick':
       watch(turn);
@@ -40,16 +42,28 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       break;
     case 'peerUnfit':
       state.mustResync = true;
-      if (state.phase === 'PROTECTED' || state.phase === 'JOINING') losePeer(turn, event.reason);
+      if (leansOnPeer(state)) losePeer(turn, event.reason);
       break;
     case 'joinCapture':
       if (state.phase !== 'SOLO' || !state.resyncing) break;
       enter(turn, 'JOINING');
-      Object.assign(state, { syncEpoch: event.epoch, syncAcked: false, mustResync: false });
+      Object.assign(state, { syncEpoch: event.epoch, syncAcked: false, mustResync: false, resyncing: false });
       effects.push({ do: 'holdOutput', fromEpoch: event.epoch });
       break;
+    case 'switchover':
+      if (!mayHandOver(turn)) break;
+      state.paused = true;
+      effects.push({ do: 'prepareHandOver' });
+      break;
+    case 'cancelSwitchover':
+      if (state.phase === 'PROTECTED') resume(turn);
+      break;
     case 'handOver':
-      handOver(turn, event);
+      // Called off meanwhile, and the guest has run on: the final epoch is not final any more.
+      if ((event.guestAlive && !state.paused) || !mayHandOver(turn)) break;
+      enter(turn, 'HANDING');
+      Object.assign(state, { syncEpoch: event.epoch, guestAlive: event.guestAlive, paused: true });
+      effects.push({ do: 'closeGate' });
       break;
     case 'guestEnded':
       state.guestAlive = false;
@@ -70,7 +84,7 @@ function watch(turn: Turn): void {
   const silentMs = nowMs - state.heardMs;
   if (silentMs >= policy.soloAfterMs) {
     state.heardSinceMs = Number.POSITIVE_INFINITY;
-    if (state.phase === 'PROTECTED' || state.phase === 'JOINING') losePeer(turn, 'backup silent');
+    if (leansOnPeer(state)) losePeer(turn, 'backup silent');
     stopResync(turn);
   }
   const alone = state.phase === 'LEAVING' && !state.paused;
@@ -116,6 +130,12 @@ function acknowledged(turn: Turn, ack: Extract<PrimaryEvent, { on: 'ack' }>): vo
   else effects.push({ do: 'renew', epoch: ack.epoch });
 }
 
+/** A handover is called off only while no write of it is under way, and never when there is no guest to go on with. */
+function leansOnPeer(state: PrimaryState): boolean {
+  if (state.phase === 'HANDING') return state.guestAlive && state.witness.inDoubt === undefined;
+  return state.phase === 'PROTECTED' || state.phase === 'JOINING';
+}
+
 function losePeer(turn: Turn, why: string): void {
   const { state, effects } = turn;
   stopResync(turn);
@@ -130,27 +150,11 @@ function losePeer(turn: Turn, why: string): void {
   if (state.phase !== 'LEAVING') enter(turn, 'LEAVING');
 }
 
-function stopResync({ state, effects }: Turn): void {
-  if (!state.resyncing) return;
-  state.resyncing = false;
-  effects.push({ do: 'stopResync' });
-}
-
-function handOver(turn: Turn, event: Extract<PrimaryEvent, { on: 'handOver' }>): void {
-  const { state, effects } = turn;
-  if (state.phase !== 'PROTECTED' || state.barred !== undefined) {
-    const message = `The VM cannot be handed over: this side is ${state.phase}, ${state.barred ?? 'not PROTECTED'}.`;
-    effects.push({
-      do: 'refuse',
-      code: 'VM_BUSY',
-      message,
-      hint: 'romulus status shows when it is PROTECTED',
-    });
-    return;
-  }
-  enter(turn, 'HANDING');
-  Object.assign(state, { syncEpoch: event.epoch, guestAlive: event.guestAlive, paused: true });
-  effects.push({ do: 'closeGate' });
+function mayHandOver({ state, effects }: Turn): boolean {
+  if (state.phase === 'PROTECTED' && state.barred === undefined) return true;
+  const message = `The VM cannot be handed over: this side is ${state.phase}${state.barred ? `, ${state.barred}` : ''}.`;
+  effects.push({ do: 'refuse', code: 'VM_BUSY', message, hint: 'romulus status shows when it is PROTECTED' });
+  return false;
 }
 
 /** Asks the witness for what this node wants, or looks at the register when it is time to. */
@@ -161,7 +165,7 @@ function pursue(turn: Turn): void {
   if (!state.policy.witness) {
     if (wanted === undefined) return;
     state.witness = dialogue.writeLocally(state.witness, wanted.next, nowMs);
-    adoptRegister(turn);
+    adoptRegister(turn, true);
     return;
   }
   if (!dialogue.mayAsk(state.witness, nowMs)) return;

@@ -66,11 +66,14 @@ export function claimByOrder(state: BackupState, nowMs: number): Verdict {
   if (!state.image.whole || register?.mode === 'SYNCING') {
     return refused('IMAGE_NOT_PROMOTABLE', 'The standby image is not complete.', `romulus status ${vm}`);
   }
-  const mine = register?.owner === self;
-  const current =
-    register === undefined || (imageServes(state, register) && (mine || register.mode === 'PROTECTED'));
+  const protectedUntilNow =
+    register !== undefined &&
+    imageServes(state, register) &&
+    (register.mode === 'PROTECTED' || register.owner === self);
+  // A witness that restarted may have forgotten that the primary went on alone; without one only the operator can know.
+  const current = !state.policy.witness || (protectedUntilNow && !dialogue.needsConfirming(state.witness));
   if (!current && acceptDataLoss !== true) {
-    const message = `The primary ran alone since: this copy is of epoch ${state.image.epoch}, and what came later is lost.`;
+    const message = `The primary may have run alone since: this copy is of epoch ${state.image.epoch}, what came later is lost.`;
     return refused('IMAGE_NOT_PROMOTABLE', message, `${forceHint} --accept-data-loss`);
   }
   return { next: { ...entry(state), claim: fencedBy }, sameRun: false };

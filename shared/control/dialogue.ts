@@ -21,8 +21,8 @@ export interface Dialogue {
   liveRunId: string;
   /** When this node first saw that the witness had restarted since the owner confirmed; undefined if it has not. */
   restartSeenMs: number | undefined;
-  /** A write against this version (null: against an absent register) may still be applied. */
-  inDoubt: RegisterVersion | null | undefined;
+  /** A write against this version (undefined: against an absent register) may still be applied. */
+  inDoubt: { version: RegisterVersion | undefined; sameRun: boolean } | undefined;
 }
 
 export type WitnessEffect =
@@ -73,7 +73,7 @@ export function askToWrite(
   const ask = dialogue.ask + 1;
   const expected = dialogue.register === undefined ? undefined : versionOf(dialogue.register);
   return [
-    { ...dialogue, ask, outstanding: 'cas', inDoubt: expected ?? null },
+    { ...dialogue, ask, outstanding: 'cas', inDoubt: { version: expected, sameRun } },
     { do: 'cas', ask, expected, next, sameRun },
   ];
 }
@@ -87,7 +87,10 @@ export function hear(dialogue: Dialogue, event: WitnessEvent, nowMs: number, ret
   const register = answer.outcome === 'conflict' ? answer.current : answer.state;
   const liveRunId = answer.outcome === 'applied' ? answer.state.runId : answer.liveRunId;
   const restarted = register !== undefined && register.runId !== liveRunId;
-  const stillInDoubt = dialogue.inDoubt !== undefined && sameVersion(register, dialogue.inDoubt ?? undefined);
+  const { inDoubt } = dialogue;
+  // The version has moved on, or the witness restarted and refuses what was asked of the run before: never applied now.
+  const settled =
+    inDoubt === undefined || !sameVersion(register, inDoubt.version) || (restarted && inDoubt.sameRun);
   return {
     ...dialogue,
     outstanding: undefined,
@@ -96,12 +99,12 @@ export function hear(dialogue: Dialogue, event: WitnessEvent, nowMs: number, ret
     register,
     liveRunId,
     restartSeenMs: restarted ? (dialogue.restartSeenMs ?? nowMs) : undefined,
-    inDoubt: stillInDoubt ? dialogue.inDoubt : undefined,
+    inDoubt: settled ? undefined : inDoubt,
   };
 }
 
 /** For a VM without a witness: the write counts as done at once, and nobody else sees it. */
 export function writeLocally(dialogue: Dialogue, next: RegisterEntry, nowMs: number): Dialogue {
   const seq = (dialogue.register?.seq ?? 0) + 1;
-  return { ...dialogue, answeredMs: nowMs, register: { ...next, seq, runId: '' } };
+  return { ...dialogue, answeredMs: nowMs, register: { ...next, seq, runId: '' }, inDoubt: undefined };
 }

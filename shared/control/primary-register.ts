@@ -16,9 +16,9 @@ export function enter({ state, nowMs }: Turn, phase: PrimaryPhase): void {
   state.phaseMs = nowMs;
 }
 
-/** Lays what the witness says over what this node believes. */
-export function adoptRegister(turn: Turn): void {
-  const { state, effects } = turn;
+/** Lays what the witness says over what this node believes; `written` if it is this node's own write that it took. */
+export function adoptRegister(turn: Turn, written: boolean): void {
+  const { state } = turn;
   const { register } = state.witness;
   state.barred = undefined;
   if (register === undefined) {
@@ -35,14 +35,19 @@ export function adoptRegister(turn: Turn): void {
     else fence(turn, register.term, `${register.owner} owns the VM`);
     return;
   }
-  if (state.phase === 'STARTING') {
+  if (state.phase === 'STARTING' && !written) {
     // An earlier life of this agent may have left a write on its way, so a write comes before anything is served;
     // and since what the backup holds is unknown here, the way to PROTECTED is through SOLO and a resync.
-    state.witness.inDoubt = versionOf(register);
+    state.witness.inDoubt = { version: versionOf(register), sameRun: false };
     enter(turn, 'LEAVING');
     rememberTerm(turn, register);
-  } else if (register.term > state.term) {
+  } else if (state.phase === 'STARTING') {
     rememberTerm(turn, register);
+  } else if (register.term > state.term) {
+    // Taken back, or confirmed by the operator: no image of the old term is of use to the new one.
+    rememberTerm(turn, register);
+    serveSolo(turn);
+    return;
   }
   if (register.mode === 'PROTECTED') followProtected(turn, register);
   else followSolo(turn);
@@ -81,11 +86,18 @@ function followSolo(turn: Turn): void {
 /** Nothing that could still be applied stands against it: this node runs the VM alone. */
 export function serveSolo(turn: Turn): void {
   const { state, effects } = turn;
+  stopResync(turn);
   enter(turn, state.guestAlive ? 'SOLO' : 'ENDED');
-  Object.assign(state, { resyncing: false, mustResync: true, confirmed: false });
+  Object.assign(state, { mustResync: true, confirmed: false });
   if (!state.guestAlive) return;
   resume(turn);
   effects.push({ do: 'openGateFully' });
+}
+
+export function stopResync({ state, effects }: Turn): void {
+  if (!state.resyncing) return;
+  state.resyncing = false;
+  effects.push({ do: 'stopResync' });
 }
 
 export function resume({ state, effects }: Turn): void {

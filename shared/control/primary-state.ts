@@ -41,7 +41,7 @@ export interface PrimaryState {
   resyncing: boolean;
   /** Set when only SOLO and a resync lead back to PROTECTED, even if the peer is heard again at once. */
   mustResync: boolean;
-  /** Paused by isolation, `freeze` or a handover; not by the epoch loop. */
+  /** Paused by isolation, `freeze` or a switchover; not by the epoch loop. */
   paused: boolean;
   /** The guest can go on here; false once it has ended, so that a handover is never taken back. */
   guestAlive: boolean;
@@ -68,7 +68,14 @@ export type PrimaryEvent =
   | { on: 'peerUnfit'; reason: string }
   /** The resync comes to its end with this epoch, being captured now: output is held from it on. */
   | { on: 'joinCapture'; epoch: Epoch }
-  /** Switchover: the guest is paused and its final epoch acknowledged. Also when the guest's hypervisor died (`guestAlive` false). */
+  /** The operator wants the VM on the peer; answered by `prepareHandOver`, or refused. */
+  | { on: 'switchover' }
+  /** The operator thinks better of it, or the final epoch could not be captured. */
+  | { on: 'cancelSwitchover' }
+  /**
+   * The final epoch of the paused guest is acknowledged. Also, with `guestAlive` false, when its hypervisor died under
+   * it: the peer goes on from `epoch`, the last one acknowledged.
+   */
   | { on: 'handOver'; epoch: Epoch; guestAlive: boolean }
   /** The guest shut down, panicked or was destroyed on purpose: not a failure of the host. */
   | { on: 'guestEnded'; how: string }
@@ -88,6 +95,8 @@ export type PrimaryEffect =
   /** A permit ran out before it came: send COMMIT(epoch) again, for a new promise. */
   | { do: 'renew'; epoch: Epoch }
   | { do: 'pauseGuest'; why: string }
+  /** Pause the guest, capture its final epoch, and send `handOver` when it is acknowledged; `resumeGuest` calls it off. */
+  | { do: 'prepareHandOver' }
   | { do: 'resumeGuest' }
   /** Pause for good or destroy; this node's copies of memory and disk are stale from now on. */
   | { do: 'fence'; why: string }
