@@ -19,21 +19,29 @@ function prepare() {
     say(`Node ${process.versions.node} is too old; 20.17 or newer is needed: https://nodejs.org/en/download`);
     return false;
   }
+  const step = nextStep();
   // A replay needs neither QEMU nor a guest.
   const needsGuest = args.includes('demo') && !/--guest[= ](replay|xen)\b/.test(args.join(' '));
-  if (needsGuest && !setUp(['demo', 'agent'])) return false;
-  if (!install()) return false;
+  /** @type {import('./prerequisites.mjs').Purpose[]} */
+  const purposes = [];
+  if (step) purposes.push('build');
+  if (needsGuest) purposes.push('demo', 'agent');
+  if (purposes.length > 0 && !setUp(purposes)) return false;
+  if (step && !npm(step.what, step.argv)) return false;
   markCurrent();
   return true;
 }
 
-function install() {
+/** What npm still has to do, if anything. */
+function nextStep() {
   if (!dependenciesAreCurrent()) {
-    const what = 'running npm ci (installs the dependencies and builds the engine; a minute or two)';
-    return setUp(['build']) && npm(what, ['ci', '--no-audit', '--no-fund']);
+    return {
+      what: 'running npm ci (installs the dependencies and builds the engine; a minute or two)',
+      argv: ['ci', '--no-audit', '--no-fund'],
+    };
   }
-  if (engineIsCurrent()) return true;
-  return setUp(['build']) && npm('building the engine (its sources are newer)', ['run', 'install']);
+  if (engineIsCurrent()) return undefined;
+  return { what: 'building the engine (its sources are newer)', argv: ['run', 'install'] };
 }
 
 /** npm's own lines go to stderr too: stdout belongs to the verb. @param {string} what @param {string[]} argv */

@@ -29,7 +29,7 @@ export function setUp(purposes) {
     return false;
   }
   for (const command of commands) {
-    say(`running ${command.join(' ')}`);
+    say(`running ${command.join(' ')} (may take a few minutes)`);
     if (!runQuietly(command)) return false;
   }
   const left = missingFor(purposes);
