@@ -12,6 +12,7 @@ const prerequisites = [
   { name: 'g++', present: () => onPath('g++'), debian: 'g++' },
   { name: 'make', present: () => onPath('make'), debian: 'make' },
   { name: 'python3', present: () => onPath('python3'), debian: 'python3' },
+  { name: 'zstd.h', present: () => existsSync('/usr/include/zstd.h'), debian: 'libzstd-dev' },
 ];
 
 function onPath(command) {

@@ -108,6 +108,57 @@ export interface CompressOptions {
   longWindow?: boolean;
 }
 
+/** Where a relay stands; sizes in bytes, times in ms. */
+export interface RelayCounts {
+  heldPackets: number;
+  heldBytes: number;
+  /** How long the oldest held frame has waited; 0 when none is held. */
+  oldestHeldMs: number;
+  outPackets: number;
+  outBytes: number;
+  inPackets: number;
+  /** Released frames that the tap refused, as when somebody set it down. */
+  refusedPackets: number;
+  /** From the first frame of the last release to its last. */
+  releaseMs: number;
+  /** QEMU is at the other end. */
+  connected: boolean;
+  open: boolean;
+}
+
+/** Output gate between QEMU's stream netdev and a tap, on a thread of its own; shut from the start. Errors carry an errno's `code`. */
+export interface Relay {
+  /** Connects to QEMU's listening unix socket; until then frames for the guest are thrown away. */
+  connect(path: string): void;
+  /** All output up to now belongs to `epoch` (from 1); later output is held. Call it while the guest is paused. */
+  seal(epoch: number): void;
+  /** Lets out what belongs to epochs up to `epoch` while bootTimeMs() is below `untilMs`. Returns before it is done. */
+  release(epoch: number, untilMs: number): void;
+  /** Lets everything out, until seal() or shut(). */
+  open(): void;
+  /** Nothing leaves, permits are void; what is held stays held. */
+  shut(): void;
+  /** Throws away what is held. */
+  discard(): void;
+  /** Sends an Ethernet frame of our own on the tap; throws EPERM unless open. */
+  inject(frame: Uint8Array): void;
+  counts(): RelayCounts;
+  /** Closes tap and socket; what is held is dropped. Any later call throws EBADF. */
+  end(): void;
+}
+
+export interface RelayOptions {
+  /** Name of the tap (at most 15 bytes); made unless it is there, and then gone with the relay. */
+  tap: string;
+  /** Bridge the tap is joined to. */
+  bridge?: string;
+  /** At either bound nothing more is read from QEMU: the guest's sending waits. */
+  maxHeldBytes: number;
+  maxHeldPackets: number;
+  /** 'pressure': half of a bound is reached. 'disconnected': QEMU is gone. */
+  onEvent(event: 'pressure' | 'disconnected'): void;
+}
+
 export interface NativeEngine {
   /** Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later). */
   openMemory(
@@ -152,6 +203,10 @@ export interface NativeEngine {
   pageHashes(memory: Memory, first: number, count: number): BigUint64Array;
   /** The lowest page in which two memories of the same size differ, or -1; a full parallel pass. */
   firstDifference(a: Memory, b: Memory, threads: number): Promise<number>;
+  /** Throws EPERM without CAP_NET_ADMIN, EBUSY when another process holds the tap, ENODEV without the bridge. */
+  openRelay(options: RelayOptions): Relay;
+  /** CLOCK_BOOTTIME in ms: the one clock of promises and permits, which goes on while the machine sleeps. */
+  bootTimeMs(): number;
   /** fsync and friends are Node's; this gives instruction sets and the kernels chosen. */
   cpu(): { arch: string; features: string[]; kernels: { scan: string; delta: string; apply: string } };
 }

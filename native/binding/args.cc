@@ -13,12 +13,14 @@ const char* error_name(int error) noexcept {
     case EBADF: return "EBADF";
     case EBADMSG: return "EBADMSG";
     case EBUSY: return "EBUSY";
+    case ECONNREFUSED: return "ECONNREFUSED";
     case EEXIST: return "EEXIST";
     case EFBIG: return "EFBIG";
     case EINVAL: return "EINVAL";
     case EIO: return "EIO";
     case EISDIR: return "EISDIR";
     case EMFILE: return "EMFILE";
+    case ENAMETOOLONG: return "ENAMETOOLONG";
     case ENFILE: return "ENFILE";
     case ENODEV: return "ENODEV";
     case ENOENT: return "ENOENT";

@@ -6,6 +6,7 @@
 #include "args.h"
 #include "bitmap_binding.h"
 #include "encoder_binding.h"
+#include "gate_binding.h"
 #include "memory_binding.h"
 #include "pagemap_binding.h"
 #include "pages_binding.h"
@@ -45,6 +46,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   module->bitmap = BitmapBinding::define(env);
   module->pagemap_scan = PagemapBinding::define(env);
   module->encoder = EncoderBinding::define(env);
+  module->relay = RelayBinding::define(env);
   env.SetInstanceData(module);
 
   const auto export_function = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
@@ -70,6 +72,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("gatherPages", gather_pages);
   export_function("pageHashes", page_hashes);
   export_function("firstDifference", first_difference);
+  export_function("openRelay", RelayBinding::open);
+  export_function("bootTimeMs", boot_time_ms);
   export_function("cpu", cpu);
   return exports;
 }

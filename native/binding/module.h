@@ -10,6 +10,7 @@ struct Module {
   Napi::FunctionReference bitmap;
   Napi::FunctionReference pagemap_scan;
   Napi::FunctionReference encoder;
+  Napi::FunctionReference relay;
 
   static Module& of(Napi::Env env) { return *env.GetInstanceData<Module>(); }
 };

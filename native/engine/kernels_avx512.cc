@@ -40,6 +40,13 @@ ROMULUS_TARGET inline __m512i change(__m512i keys, __m512i before, __m512i after
   return _mm512_sub_epi64(mix(_mm512_xor_si512(after, keys)), mix(_mm512_xor_si512(before, keys)));
 }
 
+/** Not _mm512_reduce_add_epi64: that one adds signed, where wrapping is undefined. */
+ROMULUS_TARGET inline uint64_t sum(__m512i lanes) noexcept {
+  alignas(64) uint64_t parts[8];
+  _mm512_store_si512(parts, lanes);
+  return parts[0] + parts[1] + parts[2] + parts[3] + parts[4] + parts[5] + parts[6] + parts[7];
+}
+
 /** Widens the byte positions in `positions` to page numbers, 16 a store, until `count` are written. */
 ROMULUS_TARGET inline void store_pages(__m512i positions, uint32_t base, uint32_t count, uint32_t* out) noexcept {
   const __m512i bases = _mm512_set1_epi32(static_cast<int>(base));
@@ -135,7 +142,7 @@ ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
     digest = _mm512_add_epi64(digest, change(lane_keys(in.page * kLinesPerPage + l), before, after));
   }
   found.words = static_cast<uint32_t>((data - in.data) / kWordBytes);
-  found.digest_change = static_cast<uint64_t>(_mm512_reduce_add_epi64(digest));
+  found.digest_change = sum(digest);
   found.zero = found.words != 0 && is_zero_page(in.shadow);
   return found;
 }
@@ -157,7 +164,7 @@ ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, uint64_
     data += words * kWordBytes;
     digest = _mm512_add_epi64(digest, change(lane_keys(page_number * kLinesPerPage + l), before, after));
   }
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(digest));
+  return sum(digest);
 }
 
 ROMULUS_TARGET uint64_t apply_page(uint8_t* page, uint64_t page_number, const uint8_t* data) noexcept {
@@ -170,7 +177,7 @@ ROMULUS_TARGET uint64_t apply_page(uint8_t* page, uint64_t page_number, const ui
     _mm512_storeu_si512(line, after);
     digest = _mm512_add_epi64(digest, change(lane_keys(page_number * kLinesPerPage + l), before, after));
   }
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(digest));
+  return sum(digest);
 }
 
 ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) noexcept {
@@ -181,7 +188,7 @@ ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, u
     if (_mm512_test_epi64_mask(line, line) == 0) continue;
     digest = _mm512_add_epi64(digest, change(lane_keys(first_line + l), zero, line));
   }
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(digest));
+  return sum(digest);
 }
 
 }  // namespace

@@ -1,0 +1,207 @@
+/** One method after the other over all epochs of a trace; in each epoch only the method itself is timed. */
+#include "delta_bench.h"
+
+#include <functional>
+
+#include "../engine/apply.h"
+#include "../engine/zstd_codec.h"
+#include "replica.h"
+#include "xbzrle.h"
+
+namespace romulus::bench {
+namespace {
+
+struct Sizes {
+  uint64_t delta_bytes = 0;
+  uint64_t wire_bytes = 0;
+};
+
+/** Encodes one epoch; the bytes it would send. */
+using Method = std::function<Sizes(Replica&, const TraceEpoch&)>;
+
+/** What QEMU puts before a page on its stream: address and flags; for a delta also a flag byte and a length. */
+constexpr uint64_t kQemuPageHead = 8;
+constexpr uint64_t kQemuZeroHead = 9;
+constexpr uint64_t kQemuDeltaHead = 11;
+
+bool is_zero(const uint8_t* page) noexcept {
+  return page[0] == 0 && std::memcmp(page, page + 1, kPageBytes - 1) == 0;
+}
+
+Method xbzrle(XbzrleEncode encode) {
+  return [encode, out = std::vector<uint8_t>(2 * kPageBytes)](Replica& replica, const TraceEpoch& epoch) mutable {
+    uint64_t bytes = 0;
+    for (const uint32_t page : epoch.pages) {
+      const uint8_t* now = replica.memory.data() + page * kPageBytes;
+      if (is_zero(now)) {
+        bytes += kQemuZeroHead;
+        continue;
+      }
+      const uint64_t delta = encode(replica.shadow.data() + page * kPageBytes, now, out.data());
+      if (delta != 0) bytes += delta == kXbzrleMost ? kQemuPageHead + kPageBytes : kQemuDeltaHead + delta;
+    }
+    return Sizes{bytes, bytes};
+  };
+}
+
+Sizes encode_epoch(Replica& replica, std::vector<Chunk>& chunks) {
+  EncodeOutcome outcome;
+  if (!replica.encoder.encode(replica.dirty, outcome).ok()) return {};
+  chunks = std::move(outcome.chunks);
+  return {outcome.payload_bytes, outcome.payload_bytes};
+}
+
+void release(Replica& replica, const std::vector<Chunk>& chunks) {
+  for (const Chunk& chunk : chunks) replica.slabs.release(chunk.slab);
+}
+
+Sizes romulus_plain(Replica& replica, const TraceEpoch&) {
+  std::vector<Chunk> chunks;
+  const Sizes sizes = encode_epoch(replica, chunks);
+  release(replica, chunks);
+  return sizes;
+}
+
+Method romulus_zstd(CompressOptions options) {
+  return [options, out = std::vector<uint8_t>(1 << 21)](Replica& replica, const TraceEpoch&) mutable {
+    std::vector<Chunk> chunks;
+    Sizes sizes = encode_epoch(replica, chunks);
+    sizes.wire_bytes = 0;
+    for (const Chunk& chunk : chunks) {
+      const std::span<const uint8_t> payload(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
+      uint64_t written = 0;
+      if (!compress(payload, {out.data(), payload.size()}, options, written).ok() || written == 0) written = payload.size();
+      sizes.wire_bytes += written;
+    }
+    release(replica, chunks);
+    return sizes;
+  };
+}
+
+Sizes copy_pages(Replica& replica, const TraceEpoch& epoch) {
+  static std::vector<uint8_t> out;
+  if (out.size() < epoch.pages.size() * kPageBytes) out.resize(epoch.pages.size() * kPageBytes);
+  const uint64_t bytes = copy_out(replica.pair(epoch), out.data()) + epoch.pages.size() * kQemuPageHead;
+  return {bytes, bytes};
+}
+
+/** All epochs but the first, in which every method touches its buffers for the first time. */
+std::span<const TraceEpoch> measured(const Trace& trace) {
+  return std::span(trace.epochs()).subspan(trace.epochs().size() > 1 ? 1 : 0);
+}
+
+void report(const Trace& trace, const char* method, uint32_t threads, const Sizes& sizes, const Times& times, Rows& rows) {
+  uint64_t pages = 0;
+  for (const TraceEpoch& epoch : measured(trace)) pages += epoch.pages.size();
+  const uint64_t raw = pages * kPageBytes;
+  rows.row()
+      .field("trace", trace.name() + (trace.epoch_ms() == 0 ? "" : "-" + std::to_string(trace.epoch_ms())))
+      .field("method", method)
+      .field("threads", uint64_t{threads})
+      .field("pages", pages)
+      .field("rawBytes", raw)
+      .field("deltaBytes", sizes.delta_bytes)
+      .field("wireBytes", sizes.wire_bytes)
+      .field("ns", times.ns)
+      .field("cpuNs", times.cpu_ns)
+      .field("gbPerS", static_cast<double>(raw) / static_cast<double>(times.ns))
+      .field("gbPerCpuS", static_cast<double>(raw) / static_cast<double>(times.cpu_ns));
+}
+
+void measure(const Trace& trace, const char* name, uint32_t threads, uint32_t rounds, const Method& method, Rows& rows) {
+  std::vector<Times> runs;
+  Sizes sizes;
+  for (uint32_t round = 0; round < rounds; round++) {
+    Replica replica(trace, threads);
+    if (!replica.ready) return;
+    Times times;
+    sizes = {};
+    for (const TraceEpoch& epoch : trace.epochs()) {
+      Trace::advance(replica.memory, epoch);
+      replica.mark_dirty(epoch);
+      replica.make_cold(epoch);
+      Sizes got;
+      Times taken;
+      timed(taken, [&] { got = method(replica, epoch); });
+      keep(got.delta_bytes);
+      if (&epoch >= measured(trace).data()) {
+        times += taken;
+        sizes.delta_bytes += got.delta_bytes;
+        sizes.wire_bytes += got.wire_bytes;
+      }
+      replica.catch_up(epoch);
+      replica.dirty.clear();
+    }
+    runs.push_back(times);
+  }
+  report(trace, name, threads, sizes, median(runs), rows);
+}
+
+}  // namespace
+
+void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows& rows) {
+  const auto read = [](Replica& replica, const TraceEpoch& epoch) { return Sizes{read_both(replica.pair(epoch)), 0}; };
+  const auto compare = [](Replica& replica, const TraceEpoch& epoch) {
+    return Sizes{compare_both(replica.pair(epoch)), 0};
+  };
+  measure(trace, "limit-read", 1, rounds, read, rows);
+  measure(trace, "limit-compare", 1, rounds, compare, rows);
+  measure(trace, "pages", 1, rounds, copy_pages, rows);
+  measure(trace, "xbzrle", 1, rounds, xbzrle(xbzrle_encode_scalar), rows);
+  measure(trace, "xbzrle-simd", 1, rounds, xbzrle(xbzrle_encode_simd), rows);
+  for (uint32_t threads = 1; threads <= max_threads; threads *= 2) {
+    measure(trace, "romulus", threads, rounds, romulus_plain, rows);
+  }
+  measure(trace, "romulus+zstd1", 1, rounds, romulus_zstd({.level = 1}), rows);
+  measure(trace, "romulus+zstd1long", 1, rounds, romulus_zstd({.level = 1, .long_window = true}), rows);
+  measure(trace, "romulus+zstd-fast3", 1, rounds, romulus_zstd({.level = -3}), rows);
+  measure(trace, "romulus+zstd3", 1, rounds, romulus_zstd({.level = 3}), rows);
+}
+
+void bench_apply(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows& rows) {
+  for (uint32_t threads = 1; threads <= max_threads; threads *= 2) {
+    std::vector<Times> copies;
+    std::vector<Times> applies;
+    Sizes sizes;
+    for (uint32_t round = 0; round < rounds; round++) {
+      Replica replica(trace, threads);
+      Mapping image;
+      if (!replica.ready || !image.anonymous(trace.ram_bytes()).ok()) return;
+      trace.load_initial(image);
+      Times copying;
+      Times applying;
+      sizes = {};
+      for (const TraceEpoch& epoch : trace.epochs()) {
+        Trace::advance(replica.memory, epoch);
+        replica.mark_dirty(epoch);
+        std::vector<Chunk> chunks;
+        const Sizes got = encode_epoch(replica, chunks);
+        std::vector<std::span<const uint8_t>> payloads;
+        for (const Chunk& chunk : chunks) payloads.emplace_back(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
+        for (const uint32_t page : epoch.pages) flush(image.data() + page * kPageBytes, kPageBytes);
+        ApplyOutcome outcome;
+        Times apply;
+        Times copy;
+        timed(apply, [&] { keep(apply_payloads(image, payloads, threads, outcome).ok()); });
+        release(replica, chunks);
+        replica.make_cold(epoch);
+        for (const uint32_t page : epoch.pages) flush(image.data() + page * kPageBytes, kPageBytes);
+        timed(copy, [&] {
+          for (const uint32_t page : epoch.pages) {
+            std::memcpy(image.data() + page * kPageBytes, replica.memory.data() + page * kPageBytes, kPageBytes);
+          }
+        });
+        if (&epoch < measured(trace).data()) continue;
+        copying += copy;
+        applying += apply;
+        sizes.delta_bytes += got.delta_bytes;
+      }
+      copies.push_back(copying);
+      applies.push_back(applying);
+    }
+    if (threads == 1) report(trace, "limit-copy", 1, sizes, median(copies), rows);
+    report(trace, "romulus", threads, sizes, median(applies), rows);
+  }
+}
+
+}  // namespace romulus::bench

@@ -1,0 +1,99 @@
+/** Written with the widest registers the machine has, so that memory is the limit and not the loop. */
+#include "limits.h"
+
+#include <cstring>
+
+#include "../engine/cpu.h"
+#include "../engine/page.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace romulus::bench {
+namespace {
+
+template <typename F>
+inline void for_pages(const PagePair& pair, F&& body) noexcept {
+  const uint64_t count = pair.pages.size();
+  for (uint64_t i = 0; i < count; i++) {
+    const uint64_t ahead = (i + 2 < count ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
+    body(pair.pages[i] * kPageBytes, ahead);
+  }
+}
+
+#if defined(__x86_64__)
+
+__attribute__((target("avx512f"))) uint64_t read_avx512(const PagePair& pair) noexcept {
+  __m512i sum = _mm512_setzero_si512();
+  for (uint64_t i = 0; i < pair.pages.size(); i++) {
+    const uint64_t at = pair.pages[i] * kPageBytes;
+    const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
+    for (uint64_t b = 0; b < kPageBytes; b += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T0);
+      sum = _mm512_or_si512(sum, _mm512_or_si512(_mm512_loadu_si512(pair.now + at + b),
+                                                 _mm512_loadu_si512(pair.before + at + b)));
+    }
+  }
+  return _mm512_test_epi64_mask(sum, sum);
+}
+
+__attribute__((target("avx512f"))) uint64_t compare_avx512(const PagePair& pair) noexcept {
+  uint64_t differing = 0;
+  for (uint64_t i = 0; i < pair.pages.size(); i++) {
+    const uint64_t at = pair.pages[i] * kPageBytes;
+    const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
+    __m512i difference = _mm512_setzero_si512();
+    for (uint64_t b = 0; b < kPageBytes; b += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T0);
+      difference = _mm512_or_si512(difference, _mm512_xor_si512(_mm512_loadu_si512(pair.now + at + b),
+                                                                _mm512_loadu_si512(pair.before + at + b)));
+    }
+    differing += _mm512_test_epi64_mask(difference, difference) != 0;
+  }
+  return differing;
+}
+
+#endif
+
+}  // namespace
+
+uint64_t read_both(const PagePair& pair) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return read_avx512(pair);
+#endif
+  uint64_t sum = 0;
+  for_pages(pair, [&](uint64_t at, uint64_t ahead) {
+    for (uint64_t b = 0; b < kPageBytes; b += 64) {
+      __builtin_prefetch(pair.now + ahead + b);
+      __builtin_prefetch(pair.before + ahead + b);
+      sum += pair.now[at + b] + pair.before[at + b];
+    }
+  });
+  return sum;
+}
+
+uint64_t compare_both(const PagePair& pair) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return compare_avx512(pair);
+#endif
+  uint64_t differing = 0;
+  for_pages(pair, [&](uint64_t at, uint64_t) {
+    differing += std::memcmp(pair.now + at, pair.before + at, kPageBytes) != 0;
+  });
+  return differing;
+}
+
+uint64_t copy_out(const PagePair& pair, uint8_t* out) noexcept {
+  uint8_t* const start = out;
+  for_pages(pair, [&](uint64_t at, uint64_t ahead) {
+    for (uint64_t b = 0; b < kPageBytes; b += 64) __builtin_prefetch(pair.now + ahead + b);
+    std::memcpy(out, pair.now + at, kPageBytes);
+    out += kPageBytes;
+  });
+  return static_cast<uint64_t>(out - start);
+}
+
+}  // namespace romulus::bench

@@ -1,0 +1,23 @@
+/** Yardsticks of the machine: how fast pages can be read, compared and copied at all, over the same page list. */
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace romulus::bench {
+
+/** The ranges a page list points into. */
+struct PagePair {
+  std::span<const uint32_t> pages;
+  const uint8_t* now;
+  const uint8_t* before;
+};
+
+/** Reads both versions of every page once, every cache line, with the same prefetching as the engine. */
+uint64_t read_both(const PagePair& pair) noexcept;
+/** Compares both versions and counts the pages that differ. */
+uint64_t compare_both(const PagePair& pair) noexcept;
+/** Copies the pages out one after the other, as page-granular checkpointing does; returns the bytes. */
+uint64_t copy_out(const PagePair& pair, uint8_t* out) noexcept;
+
+}  // namespace romulus::bench

@@ -1,0 +1,70 @@
+/** One context of each kind per thread: making one costs more than compressing a small chunk. */
+#include "zstd_codec.h"
+
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include <cerrno>
+#include <memory>
+
+namespace romulus {
+namespace {
+
+struct Free {
+  void operator()(ZSTD_CCtx* context) const noexcept { ZSTD_freeCCtx(context); }
+  void operator()(ZSTD_DCtx* context) const noexcept { ZSTD_freeDCtx(context); }
+};
+
+ZSTD_CCtx* compressor() noexcept {
+  thread_local const std::unique_ptr<ZSTD_CCtx, Free> context(ZSTD_createCCtx());
+  return context.get();
+}
+
+ZSTD_DCtx* decompressor() noexcept {
+  thread_local const std::unique_ptr<ZSTD_DCtx, Free> context(ZSTD_createDCtx());
+  return context.get();
+}
+
+}  // namespace
+
+Status compress(std::span<const uint8_t> from, std::span<uint8_t> to, const CompressOptions& options,
+                uint64_t& written) noexcept {
+  written = 0;
+  if (options.level < kMinCompressionLevel || options.level > kMaxCompressionLevel) {
+    return {EINVAL, "there is no such compression level"};
+  }
+  ZSTD_CCtx* const context = compressor();
+  if (context == nullptr) return {ENOMEM, "no memory for a compressor"};
+  ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options.level);
+  // The frame that carries the payload has a checksum of its own.
+  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
+  if (options.long_window) ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
+  const size_t result = ZSTD_compress2(context, to.data(), to.size(), from.data(), from.size());
+  if (!ZSTD_isError(result)) {
+    written = result;
+    return {};
+  }
+  if (ZSTD_getErrorCode(result) == ZSTD_error_dstSize_tooSmall) return {};
+  return {ENOMEM, "compressing failed"};
+}
+
+Status decompress(std::span<const uint8_t> from, std::span<uint8_t> to, uint64_t& written) noexcept {
+  written = 0;
+  const unsigned long long content = ZSTD_getFrameContentSize(from.data(), from.size());
+  if (content == ZSTD_CONTENTSIZE_ERROR || content == ZSTD_CONTENTSIZE_UNKNOWN || content > to.size()) {
+    return {EBADMSG, "the compressed payload is malformed or longer than allowed"};
+  }
+  ZSTD_DCtx* const context = decompressor();
+  if (context == nullptr) return {ENOMEM, "no memory for a decompressor"};
+  // ZSTD_decompress would go on to further frames; one frame has to be all there is.
+  if (ZSTD_findFrameCompressedSize(from.data(), from.size()) != from.size()) {
+    return {EBADMSG, "bytes follow the compressed payload"};
+  }
+  const size_t result = ZSTD_decompressDCtx(context, to.data(), to.size(), from.data(), from.size());
+  if (ZSTD_isError(result) || result != content) return {EBADMSG, "the compressed payload is malformed"};
+  written = result;
+  return {};
+}
+
+}  // namespace romulus
