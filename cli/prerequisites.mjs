@@ -51,6 +51,14 @@ export const prerequisites = [
     packageName: 'python3',
   },
   {
+    id: 'libzstd',
+    what: 'zstd headers',
+    why: 'the engine compresses with libzstd',
+    purposes: ['build'],
+    command: ['sh', '-c', 'test -e /usr/include/zstd.h'],
+    packageName: 'libzstd-dev',
+  },
+  {
     id: 'qemu',
     what: 'QEMU for x86-64',
     why: 'runs the guests',
@@ -123,6 +131,15 @@ export const prerequisites = [
     command: ['ip', '-V'],
     version: /iproute2-([\w.]+)/,
     packageName: 'iproute2',
+  },
+  {
+    id: 'spin',
+    what: 'Spin',
+    why: 'checks the model of the safety rules',
+    purposes: ['test'],
+    command: ['spin', '-V'],
+    version: /Version (\S+)/,
+    packageName: 'spin',
   },
 ];
 
