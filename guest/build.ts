@@ -23,6 +23,8 @@ import { RomulusError } from '../shared/errors.ts';
 const run = promisify(execFile);
 const sourceDir = fileURLToPath(new URL('.', import.meta.url)).replace('/dist/guest/', '/guest/');
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
+/** Tells QEMU of a panic, by way of its pvpanic device; in the order in which they load. */
+const MODULES = ['pvpanic.ko', 'pvpanic-mmio.ko'];
 const MAX_COMMAND_OUTPUT_BYTES = 256 * 1024 * 1024;
 
 export interface Guest {
@@ -46,11 +48,15 @@ export function cacheDir(): string {
 
 /** Paths of the built guest. Builds what the cache lacks; needs gcc, busybox-static, cpio and, the first time, apt's archive. */
 export async function buildGuest(workload: GuestWorkload = {}): Promise<Guest> {
-  const kernel = await once('kernel', KERNEL_PACKAGE, downloadKernel);
-  const sources = await Promise.all(['heartbeat.c', 'init'].map((name) => readFile(join(sourceDir, name))));
+  const kernelDir = await once('linux', KERNEL_PACKAGE, downloadKernel);
+  const inputs = [
+    ...['heartbeat.c', 'init'].map((name) => join(sourceDir, name)),
+    ...MODULES.map((name) => join(kernelDir, name)),
+  ];
+  const sources = await Promise.all(inputs.map((path) => readFile(path)));
   const fingerprint = createHash('sha256').update(Buffer.concat(sources)).digest('hex').slice(0, 16);
-  const initrd = await once('initrd', fingerprint, buildInitramfs);
-  return { kernel, initrd, append: appendLine(workload) };
+  const initrd = await once('initrd', fingerprint, (dir) => buildInitramfs(dir, kernelDir));
+  return { kernel: join(kernelDir, 'vmlinuz'), initrd, append: appendLine(workload) };
 }
 
 /** The kernel command line alone. */
@@ -71,6 +77,8 @@ async function once(name: string, version: string, make: (dir: string) => Promis
   const dir = await mkdtemp(join(cacheDir(), `.${name}-`));
   try {
     await rename(await make(dir), path);
+  } catch (error) {
+    if (!(await stat(path).catch(() => undefined))) throw error; // somebody else was faster
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -91,15 +99,21 @@ async function downloadKernel(dir: string): Promise<string> {
   const boot = join(dir, 'root', 'boot');
   const kernel = (await readdir(boot)).find((file) => file.startsWith('vmlinuz-'));
   if (kernel === undefined) throw new RomulusError('INTERNAL', `${archive} holds no kernel`);
-  return join(boot, kernel);
+  const kept = join(dir, 'kept');
+  await mkdir(kept);
+  await rename(join(boot, kernel), join(kept, 'vmlinuz'));
+  for (const file of await readdir(join(dir, 'root'), { recursive: true, withFileTypes: true })) {
+    if (MODULES.includes(file.name)) await rename(join(file.path, file.name), join(kept, file.name));
+  }
+  return kept;
 }
 
-async function buildInitramfs(dir: string): Promise<string> {
+async function buildInitramfs(dir: string, kernelDir: string): Promise<string> {
   const root = join(dir, 'root');
-  for (const name of ['bin', 'dev', 'proc', 'sys']) await mkdir(join(root, name), { recursive: true });
+  for (const name of ['bin', 'dev', 'lib', 'proc', 'sys']) await mkdir(join(root, name), { recursive: true });
   const busybox = await firstExisting(['/bin/busybox', '/usr/bin/busybox']);
   await copyFile(busybox, join(root, 'bin', 'busybox'));
-  for (const applet of ['sh', 'mount', 'sed', 'poweroff']) {
+  for (const applet of ['sh', 'mount', 'sed', 'insmod', 'grep', 'poweroff']) {
     await command('ln', ['-s', 'busybox', join(root, 'bin', applet)], dir);
   }
   await command(
@@ -107,6 +121,7 @@ async function buildInitramfs(dir: string): Promise<string> {
     ['-O2', '-static', '-o', join(root, 'bin', 'heartbeat'), join(sourceDir, 'heartbeat.c')],
     dir,
   );
+  for (const module of MODULES) await copyFile(join(kernelDir, module), join(root, 'lib', module));
   await copyFile(join(sourceDir, 'init'), join(root, 'init'));
   await chmod(join(root, 'init'), 0o755);
   const names = (await command('find', ['.', '-print0'], root)).split('\0').filter(Boolean).sort();

@@ -102,13 +102,17 @@ describe('a QEMU guest', () => {
     await source.detach();
   });
 
-  it('tells a shutdown from within apart from a killed QEMU', async () => {
+  it.each([
+    ['shutdown', 'console=ttyS0 quiet rdinit=/bin/poweroff -- -f'],
+    ['panicked', 'console=ttyS0 quiet heartbeat.panic'],
+  ])('that ends by itself is told apart from a killed QEMU: %s', async (state, append) => {
     await guest.dispose();
-    guest = await makeQemuGuest({ append: 'console=ttyS0 quiet rdinit=/bin/poweroff -- -f' });
+    guest = await makeQemuGuest({ append });
     const source = guest.open();
     const ended = new Promise((resolve) => source.onGuestEnd(resolve));
     await source.attach();
-    expect(await ended).toBe('shutdown');
+    expect(await ended).toBe(state);
+    expect(await source.guestState()).toBe(state);
     await source.detach();
   });
 
@@ -124,7 +128,7 @@ describe('a QEMU guest', () => {
     }
   });
 
-  it('that cannot start is refused with what QEMU said', async () => {
+  it('that QEMU refuses to start is refused with what QEMU said', async () => {
     const broken = await makeQemuGuest({ extraArgs: ['-device', 'no-such-device'] });
     try {
       await expect(broken.open().attach()).rejects.toMatchObject({
