@@ -51,7 +51,8 @@ Domain::Domain(uint32_t domid)
   xen_version_ = static_cast<uint32_t>(version);
   // Fires once at once, and then whenever a tool asks the guest to give memory back or to take some.
   check(xs_watch(store_.get(), target_path(domid).c_str(), "target"), "xs_watch");
-  map_everything();
+  dirty_.assign(layout_.pages / 64, ~uint64_t{0});
+  remap();
   standing_ = true;
   // The watch's first event only says that it is set.
   unsigned count = 0;
@@ -63,13 +64,6 @@ void Domain::suspend(int limit_ms) {
   suspended_ = true;
   collect();
   state_ = capture();
-}
-
-void Domain::map_everything() {
-  map_.unmap();
-  present_ = layout_.present(control_.get(), domid_);
-  map_.map(present_);
-  dirty_.assign(layout_.pages / 64, ~uint64_t{0});
 }
 
 bool Domain::ballooned() {
@@ -84,28 +78,27 @@ bool Domain::ballooned() {
   return changed;
 }
 
-void Domain::collect() {
-  const bool changed = ballooned();
-  quiet_epochs_ = changed ? 0 : quiet_epochs_ + 1;
-  const uint64_t* by_gfn = log_.clean();
+void Domain::remap() {
+  map_.unmap();
+  present_ = layout_.present(control_.get(), domid_);
+  map_.map(present_);
+}
 
-  if (standing_ && changed) {
+void Domain::collect() {
+  if (ballooned()) {
     // Frames may have changed behind the standing map unseen, so every page counts as dirty this once.
+    if (standing_) dirty_.assign(dirty_.size(), ~uint64_t{0});
     standing_ = false;
-    return map_everything();
+    quiet_epochs_ = 0;
   }
-  if (!standing_ && quiet_epochs_ >= kQuietEpochs) {
-    standing_ = true;
-    return map_everything();
-  }
-  PageBits dirty = layout_.translate(by_gfn, log_.gfn_count());
   if (!standing_) {
-    // A page whose frame is gone stays dirty and reads as zeros.
-    PageBits mapped(dirty);
-    map_.map(mapped);
-    for (std::size_t word = 0; word < dirty.size(); word++) present_[word] = (present_[word] & ~dirty[word]) | mapped[word];
+    const PageBits before(present_);
+    remap();
+    for (std::size_t word = 0; word < dirty_.size(); word++) dirty_[word] |= before[word] ^ present_[word];
+    standing_ = ++quiet_epochs_ >= kQuietEpochs;
   }
-  for (std::size_t word = 0; word < dirty.size(); word++) dirty_[word] |= standing_ ? dirty[word] & present_[word] : dirty[word];
+  const PageBits written = layout_.translate(log_.clean(), log_.gfn_count());
+  for (std::size_t word = 0; word < dirty_.size(); word++) dirty_[word] |= written[word] & present_[word];
 }
 
 PageBits Domain::take_dirty() {
@@ -159,7 +152,7 @@ PolicyBlobs Domain::policies() const {
 void Domain::resume() {
   suspension_.resume();
   suspended_ = false;
-  // Off the pause: a mapping would keep the frames that a ballooning guest gives back.
+  // A map that stayed would keep the frames that a ballooning guest gives back.
   if (!standing_) map_.unmap();
 }
 

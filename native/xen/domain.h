@@ -54,15 +54,15 @@ class Domain {
   PolicyBlobs policies() const;
   void resume();
   xc_domaininfo_t info() const { return domain_info(control_.get(), domid_); }
-  /** Whether all of the guest is mapped for good, or, while it balloons, only the dirty pages of each epoch. */
+  /** Whether the guest is mapped for good, or, while it balloons, from each epoch's pause to its resume. */
   bool standing() const { return standing_; }
 
  private:
   /** Whether frames may have been taken away or given since the last look. */
   bool ballooned();
-  /** Adds what was written since the last time to `dirty_`, and maps it unless everything is mapped for good. */
+  /** Adds what was written since the last time to `dirty_`, and maps the guest anew while it balloons. */
   void collect();
-  void map_everything();
+  void remap();
   DomainState capture();
 
   uint32_t domid_;

@@ -39,7 +39,7 @@ export interface XenDomain {
   readonly cpus: number;
   /** "4.17" */
   readonly xenVersion: string;
-  /** False while the guest balloons: then only the pages that takeDirty() named are mapped, until resume(). */
+  /** False while the guest balloons: then its memory is mapped anew by each takeDirty() or suspend(), until resume(). */
   readonly standing: boolean;
   /** Stops the guest, reads its dirty bitmap and captures its state. */
   suspend(limitMs: number): Promise<void>;

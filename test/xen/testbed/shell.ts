@@ -1,4 +1,4 @@
-/** Boots one Xen host and runs in its dom0 each line that arrives on the named pipe RUN/in: for working on the driver by hand. */
+/** Boots one Xen host and runs in its dom0 each line of standard input, until "exit": for working on the driver by hand. */
 
 import { createReadStream, mkdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -20,3 +20,4 @@ for await (const line of lines) {
   console.log(`$ ${line}\n${result.output}(${result.status})`);
 }
 await host.powerOff();
+process.exit(0); // the pending read of the pipe would keep us
