@@ -20,3 +20,10 @@ export const MAX_RAM_BYTES = 2 ** 43;
 export const MAX_NAME_LENGTH = 64;
 /** Bytes of a request to the local API. */
 export const MAX_API_BODY_BYTES = MiB;
+/** Network devices of one guest. */
+export const MAX_NETWORKS = 8;
+/** Addresses of one network device. */
+export const MAX_ADDRESSES = 16;
+/** Output of one network device held back for want of an acknowledgement; beyond, the guest's sending waits. */
+export const MAX_HELD_BYTES = 64 * MiB;
+export const MAX_HELD_PACKETS = 65_536;

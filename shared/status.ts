@@ -35,6 +35,8 @@ export interface VmStatus {
   /** From the end of an epoch to its acknowledgement. */
   commitMs?: { p50: number; p99: number };
   lastAckAgeMs?: number;
+  /** Network output held until its epoch is acknowledged, over all devices; `oldestMs` is the longest wait so far. */
+  held?: { packets: number; bytes: number; oldestMs: number };
   memoryBytes?: { shadow?: number; image?: number };
   guest?: 'running' | 'paused' | 'shutdown' | 'panicked' | 'gone';
   /** When the VM came into this state, ISO 8601. */

@@ -18,6 +18,18 @@ export interface Geometry {
   hypervisor: string;
 }
 
+/** One network device of a guest, and the tap of the host through which it reaches the world. */
+export interface NetworkSpec {
+  /** Tap of this host, at most 15 bytes; each host may name its own. Made unless it is there. */
+  tap: string;
+  /** Bridge the tap is joined to; without it whoever made the tap sees to that. */
+  bridge?: string;
+  /** The same on both hosts: clients go on talking to it after a failover. */
+  mac: string;
+  /** The guest's addresses, if they are known: announced after a failover besides the MAC. */
+  addresses?: string[];
+}
+
 /** How a guest is described in a config file, and how that description travels to the backup. */
 export interface VmSpec {
   name: string;
@@ -28,6 +40,8 @@ export interface VmSpec {
   initrd?: string;
   append?: string;
   disk?: string;
+  /** Network devices, behind the output gate. */
+  networks?: NetworkSpec[];
   /** QEMU machine type; the default is q35. */
   machine?: string;
   /** Handed to the hypervisor as they are. */

@@ -3,7 +3,8 @@
 import { availableParallelism, hostname } from 'node:os';
 import * as v from 'valibot';
 import { asRomulusError } from '../errors.ts';
-import { MAX_NAME_LENGTH, MAX_RAM_BYTES, MAX_WINDOW_EPOCHS } from '../limits.ts';
+import { MAX_ADDRESSES, MAX_NAME_LENGTH, MAX_NETWORKS, MAX_RAM_BYTES, MAX_WINDOW_EPOCHS } from '../limits.ts';
+import { isAddress, isInterfaceName, isMac } from '../net/names.ts';
 import { PAGE_BYTES } from '../vm.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { parseDurationMs, parseSizeBytes } from './units.ts';
@@ -63,6 +64,35 @@ const wholeNumber = (max: number) =>
     v.maxValue(max, `must be at most ${max}`),
   );
 
+export const NetworkSchema = v.strictObject({
+  tap: v.pipe(
+    v.string(),
+    v.check((text: string) => isInterfaceName(text), 'must be the name of a network interface, like tap0'),
+  ),
+  bridge: v.optional(
+    v.pipe(
+      v.string(),
+      v.check((text: string) => isInterfaceName(text), 'must be the name of a bridge, like br0'),
+    ),
+  ),
+  mac: v.pipe(
+    v.string(),
+    v.toLowerCase(),
+    v.check((text: string) => isMac(text), 'must be the MAC of one device, like 52:54:00:12:34:56'),
+  ),
+  addresses: v.optional(
+    v.pipe(
+      v.array(
+        v.pipe(
+          v.string(),
+          v.check((text: string) => isAddress(text), 'must be an IPv4 or IPv6 address'),
+        ),
+      ),
+      v.maxLength(MAX_ADDRESSES),
+    ),
+  ),
+});
+
 export const VmSchema = v.strictObject({
   hypervisor: v.optional(v.picklist(['qemu', 'xen', 'replay']), 'qemu'),
   memory: v.pipe(
@@ -75,6 +105,7 @@ export const VmSchema = v.strictObject({
   initrd: v.optional(Text),
   append: v.optional(v.string()),
   disk: v.optional(Text),
+  networks: v.optional(v.pipe(v.array(NetworkSchema), v.maxLength(MAX_NETWORKS))),
   machine: v.optional(Text),
   extraArgs: v.optional(v.array(v.string())),
   serialLog: v.optional(Text),
@@ -114,5 +145,6 @@ export function knownKeys(path: readonly string[]): string[] {
   if (path.length === 1) return Object.keys(AgentSchema.entries);
   if (path[0] === 'tls') return Object.keys(TlsSchema.entries);
   if (path[0] === 'peers') return Object.keys(PeerSchema.entries);
+  if (path[2] === 'networks') return Object.keys(NetworkSchema.entries);
   return Object.keys(VmSchema.entries);
 }

@@ -103,9 +103,27 @@ export function qemuArgs(spec: VmSpec, { files, imagePath }: QemuRole): string[]
     ...optional('-initrd', spec.initrd),
     ...optional('-append', spec.append),
     ...(spec.disk === undefined ? [] : ['-drive', `file=${optionValue(spec.disk)},format=raw,if=virtio`]),
+    ...(spec.networks ?? []).flatMap(({ mac }, index) => networkArgs(mac, files, index)),
     ...(imagePath === undefined ? [] : ['-incoming', 'defer']),
     ...(spec.extraArgs ?? []),
   ];
+}
+
+/**
+ * QEMU listens and the relay connects, so that the next agent can connect again. No option ROM: nothing boots from this
+ * device, and both sides need the same file for it.
+ */
+function networkArgs(mac: string, files: QemuFiles, index: number): string[] {
+  const path = optionValue(networkSocket(files, index));
+  return [
+    ...['-netdev', `stream,id=net${index},server=on,addr.type=unix,addr.path=${path}`],
+    ...['-device', `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac},romfile=`],
+  ];
+}
+
+/** Socket on which QEMU hands out the frames of its network device `index`. */
+export function networkSocket(files: QemuFiles, index: number): string {
+  return join(files.dir, `net${index}.sock`);
 }
 
 /** Environment for the preload library. */

@@ -1,8 +1,16 @@
 /** The messages of PROTOCOL.md: their kinds, their types, and the checks a received head must pass. */
 
 import { RomulusError } from '../errors.ts';
-import { MAX_CHUNKS_PER_EPOCH, MAX_NAME_LENGTH, MAX_RAM_BYTES, MAX_STATE_BYTES } from '../limits.ts';
-import { type Epoch, type Geometry, PAGE_BYTES, type VmSpec } from '../vm.ts';
+import {
+  MAX_ADDRESSES,
+  MAX_CHUNKS_PER_EPOCH,
+  MAX_NAME_LENGTH,
+  MAX_NETWORKS,
+  MAX_RAM_BYTES,
+  MAX_STATE_BYTES,
+} from '../limits.ts';
+import { isAddress, isInterfaceName, isMac } from '../net/names.ts';
+import { type Epoch, type Geometry, type NetworkSpec, PAGE_BYTES, type VmSpec } from '../vm.ts';
 
 export const Kind = {
   hello: 1,
@@ -168,7 +176,25 @@ export function parseSpec(value: unknown): VmSpec {
       bad('hello', 'extraArgs');
     spec.extraArgs = extraArgs as string[];
   }
+  const networks = parseNetworks(value.networks);
+  if (networks !== undefined) spec.networks = networks;
   return spec;
+}
+
+function parseNetworks(value: unknown): NetworkSpec[] | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (!Array.isArray(value) || value.length > MAX_NETWORKS) bad('hello', 'networks');
+  return value.map((entry) => {
+    if (!isObject(entry)) bad('hello', 'networks');
+    const { tap, bridge, mac, addresses } = entry;
+    if (!isInterfaceName(tap) || !isMac(mac)) bad('hello', 'networks');
+    if (bridge !== undefined && bridge !== null && !isInterfaceName(bridge)) bad('hello', 'bridge');
+    const network: NetworkSpec = { tap, mac, ...(bridge && { bridge }) };
+    if (addresses === undefined || addresses === null) return network;
+    if (!Array.isArray(addresses) || addresses.length > MAX_ADDRESSES || !addresses.every(isAddress))
+      bad('hello', 'addresses');
+    return { ...network, addresses };
+  });
 }
 
 export function parseWelcome(head: Head): Welcome {

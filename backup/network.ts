@@ -1,0 +1,60 @@
+/** The network of a standby: taps ready and silent in advance, opened and announced when the guest is promoted. */
+
+import type { Relay } from '../native/index.ts';
+import { networkSocket, qemuFiles } from '../shared/hypervisor/qemu-args.ts';
+import type { Logger } from '../shared/log.ts';
+import { openRelay } from '../shared/net/relay.ts';
+import type { NetworkSpec } from '../shared/vm.ts';
+import { announce } from './announce.ts';
+
+interface Port {
+  network: NetworkSpec;
+  relay: Relay;
+}
+
+export class StandbyNetwork {
+  readonly #runDir: string;
+  readonly #log: Logger;
+  #ports: Port[] = [];
+  #announcing: (() => void)[] = [];
+
+  /** `runDir`: the folder of this guest's hypervisor. */
+  constructor(runDir: string, log: Logger) {
+    this.#runDir = runDir;
+    this.#log = log;
+  }
+
+  /** Opens the taps, shut: a bridge knows its new port long before the failover. PREREQUISITE when this host cannot. */
+  prepare(networks: readonly NetworkSpec[]): void {
+    if (this.#ports.length > 0) return;
+    try {
+      for (const network of networks) this.#ports.push({ network, relay: openRelay(network) });
+    } catch (thrown) {
+      this.close();
+      throw thrown;
+    }
+  }
+
+  /**
+   * The promoted guest runs: its output leaves at once, and its neighbours hear where it is. A device that fails is
+   * logged, not thrown: a guest without it is better than no guest.
+   */
+  open(): void {
+    for (const [index, { network, relay }] of this.#ports.entries()) {
+      try {
+        relay.connect(networkSocket(qemuFiles(this.#runDir), index));
+        relay.open();
+        this.#announcing.push(announce(relay, network));
+      } catch (thrown) {
+        this.#log.error({ err: thrown, tap: network.tap }, 'the promoted guest has no network on this tap');
+      }
+    }
+  }
+
+  close(): void {
+    for (const stop of this.#announcing) stop();
+    for (const { relay } of this.#ports) relay.end();
+    this.#announcing = [];
+    this.#ports = [];
+  }
+}
