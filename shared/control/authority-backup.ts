@@ -2,7 +2,7 @@
 
 import type { Step } from './authority.ts';
 import { claimByItself, claimByOrder, claimOfHandedOver, type Verdict } from './backup-claim.ts';
-import type { BackupEffect, BackupEvent, BackupState } from './backup-state.ts';
+import type { BackupEffect, BackupEvent, BackupState, FailoverOrder } from './backup-state.ts';
 import * as dialogue from './dialogue.ts';
 import { promiseEndsMs } from './policy.ts';
 
@@ -47,6 +47,7 @@ function handle(turn: Turn, event: BackupEvent): void {
       break;
     case 'heard':
       state.heardMs = nowMs;
+      if (state.phase === 'STANDBY') effects.push({ do: 'answer', term: event.term });
       break;
     case 'committed':
       state.heardMs = nowMs;
@@ -121,9 +122,10 @@ function won(turn: Turn, term: number): void {
 }
 
 function promote({ state, effects }: Turn): void {
+  const acceptDataLoss = state.order?.acceptDataLoss === true;
   state.phase = 'ACTIVE';
   state.order = undefined;
-  effects.push({ do: 'promote', term: state.term, epoch: state.image.epoch });
+  effects.push({ do: 'promote', term: state.term, epoch: state.image.epoch, acceptDataLoss });
 }
 
 function takeOverLocally(turn: Turn, term: number): void {
@@ -135,8 +137,14 @@ function takeOverLocally(turn: Turn, term: number): void {
   won(turn, term);
 }
 
-function takeOrder(turn: Turn, order: { fencedBy?: string; acceptDataLoss?: boolean }): void {
+function takeOrder(turn: Turn, order: FailoverOrder): void {
   const { state, effects } = turn;
+  const hint = `romulus status ${state.party.vm}`;
+  if (order.term !== state.term) {
+    const message = `The order was given in term ${order.term}, this is term ${state.term}.`;
+    effects.push({ do: 'refuse', code: 'TERM_STALE', message, hint });
+    return;
+  }
   if (state.phase === 'FENCING' && order.fencedBy !== undefined) {
     effects.push({ do: 'note', kind: 'fenced-by-operator', detail: order.fencedBy });
     promote(turn);
@@ -144,7 +152,7 @@ function takeOrder(turn: Turn, order: { fencedBy?: string; acceptDataLoss?: bool
   }
   if (state.phase !== 'STANDBY') {
     const message = `A failover is already under way: ${state.phase}.`;
-    effects.push({ do: 'refuse', code: 'VM_BUSY', message, hint: `romulus status ${state.party.vm}` });
+    effects.push({ do: 'refuse', code: 'VM_BUSY', message, hint });
     return;
   }
   state.order = order;

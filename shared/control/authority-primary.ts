@@ -35,7 +35,7 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       watch(turn);
       break;
     case 'heard':
-      if (event.term === state.term) hearPeer(turn);
+      if (event.term === state.term) hearPeer(turn, event.sentMs);
       break;
     case 'ack':
       if (event.term === state.term) acknowledged(turn, event);
@@ -101,15 +101,13 @@ function watch(turn: Turn): void {
     state.resyncing = true;
     effects.push({ do: 'resync' });
   }
-  // An idle handover sends nothing by itself, so the proof that the backup has not moved must be asked for.
-  if (state.phase === 'HANDING' && dialogue.needsConfirming(state.witness)) {
-    effects.push({ do: 'renew', epoch: state.syncEpoch });
-  }
 }
 
-function hearPeer(turn: Turn): void {
+function hearPeer(turn: Turn, sentMs: number): void {
   const { state, nowMs } = turn;
-  state.heardMs = nowMs;
+  state.heardMs = Math.max(state.heardMs, sentMs);
+  // What a stopped agent finds in its sockets tells of a past that may be over.
+  if (nowMs - sentMs >= state.policy.soloAfterMs) return;
   state.heardSinceMs = Math.min(state.heardSinceMs, nowMs);
   if (state.phase !== 'LEAVING' || state.mustResync || state.witness.inDoubt !== undefined) return;
   // No claim was made that might still be applied, so nothing has changed.
@@ -119,13 +117,12 @@ function hearPeer(turn: Turn): void {
 
 function acknowledged(turn: Turn, ack: Extract<PrimaryEvent, { on: 'ack' }>): void {
   const { state, nowMs, effects } = turn;
-  hearPeer(turn);
-  state.ackedCommitSentMs = Math.max(state.ackedCommitSentMs, ack.commitSentMs);
+  hearPeer(turn, ack.sentMs);
   if (state.phase === 'JOINING' && ack.epoch >= state.syncEpoch) state.syncAcked = true;
   // In LEAVING too: what the backup holds may be shown, whether or not SOLO is already in the register.
   const gated = state.phase === 'PROTECTED' || state.phase === 'JOINING' || state.phase === 'LEAVING';
   if (!gated || !state.guestAlive) return;
-  const untilMs = permitEndsMs(state.policy, ack.commitSentMs);
+  const untilMs = permitEndsMs(state.policy, ack.sentMs);
   if (nowMs < untilMs) effects.push({ do: 'openGate', epoch: ack.epoch, untilMs });
   else effects.push({ do: 'renew', epoch: ack.epoch });
 }

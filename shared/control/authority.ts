@@ -21,7 +21,13 @@ export type SharedEffect =
   /** Tell the operator why what was asked for is refused; the fields of a RomulusError. */
   | {
       do: 'refuse';
-      code: 'PRIMARY_ALIVE' | 'IMAGE_NOT_PROMOTABLE' | 'FENCE_UNPROVEN' | 'WITNESS_UNREACHABLE' | 'VM_BUSY';
+      code:
+        | 'PRIMARY_ALIVE'
+        | 'IMAGE_NOT_PROMOTABLE'
+        | 'FENCE_UNPROVEN'
+        | 'WITNESS_UNREACHABLE'
+        | 'VM_BUSY'
+        | 'TERM_STALE';
       message: string;
       hint: string;
     }

@@ -13,6 +13,8 @@ export type BackupPhase = 'STANDBY' | 'CLAIMING' | 'FENCING' | 'ACTIVE';
 
 /** A failover an operator asked for; `fencedBy` vouches that the old primary is dead. */
 export interface FailoverOrder {
+  /** The term the operator saw: an order that waited somewhere until another node took over is void. */
+  term: number;
   fencedBy?: string;
   acceptDataLoss?: boolean;
 }
@@ -36,7 +38,7 @@ export interface BackupState {
 export type BackupEvent =
   | dialogue.WitnessEvent
   | { on: 'tick' }
-  /** Any message of the primary. */
+  /** Any message of the primary; a beat is answered only if `answer` comes of it. */
   | { on: 'heard'; term: number }
   /** COMMIT(epoch) is checked and held at the configured durability; the image can be brought to it whatever happens. */
   | { on: 'committed'; term: number; epoch: Epoch }
@@ -54,15 +56,17 @@ export type BackupEffect =
   | SharedEffect
   /** Acknowledge; the promise runs from before this effect was decided. */
   | { do: 'ack'; term: number; epoch: Epoch; promiseMs: number }
+  /** Answer the beat, carrying its `sentMs` back: this node stands by, and makes no claim. */
+  | { do: 'answer'; term: number }
   /** The image may be overwritten; it is whole again with the next `committed`. */
   | { do: 'admitResync'; term: number }
   /** Run the fence command and answer with `fenceResult`. */
   | { do: 'proveFenced' }
   /**
    * End the receiving session, drop what is partial, resume the VM from what is committed (`epoch`, or later if one was
-   * committed and not acknowledged); then go on as `primaryAfterPromotion`.
+   * committed and not acknowledged); then go on as `primaryAfterPromotion`. `acceptDataLoss` for the audit log.
    */
-  | { do: 'promote'; term: number; epoch: Epoch };
+  | { do: 'promote'; term: number; epoch: Epoch; acceptDataLoss: boolean };
 
 /** A backup that starts or starts again. It may have promised something before, so it waits a whole promise out. */
 export function startBackup(

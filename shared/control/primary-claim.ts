@@ -26,7 +26,7 @@ export function claimOf(state: PrimaryState, nowMs: number): Claim | undefined {
   switch (phase) {
     case 'SOLO':
       // A witness that lost the change to SOLO is told again; whoever serves alone grants nobody anything.
-      if (mode === 'PROTECTED') return { next: { ...mine, mode: 'SOLO' }, sameRun: false };
+      if (mode !== 'SOLO' && mode !== 'SYNCING') return { next: { ...mine, mode: 'SOLO' }, sameRun: false };
       return restarted ? { next: { ...mine, mode }, sameRun: false } : undefined;
     case 'JOINING':
       if (!state.syncAcked) return undefined;
@@ -50,7 +50,8 @@ export function claimOf(state: PrimaryState, nowMs: number): Claim | undefined {
     }
     case 'HANDED': {
       const overdue = nowMs - state.phaseMs >= policy.reclaimAfterMs;
-      if (!overdue || !state.guestAlive || restarted || !policy.witness) return undefined;
+      if (restarted) return confirmedByOperator(state);
+      if (!overdue || !state.guestAlive || !policy.witness) return undefined;
       return { next: { ...mine, term: term + 1, mode: 'SOLO' }, sameRun: true };
     }
     default:
@@ -59,11 +60,11 @@ export function claimOf(state: PrimaryState, nowMs: number): Claim | undefined {
 }
 
 /**
- * A witness that restarted may have lost the backup's promotion. An acknowledgement of something sent since it was
- * seen to have restarted proves that there was none; and until the register is written again, there can be none.
+ * A witness that restarted may have lost the backup's promotion. An answer to something sent since it was seen to have
+ * restarted proves that there was none; and until the register is written again, there can be none.
  */
 function peerProvenSinceRestart(state: PrimaryState): boolean {
-  return state.ackedCommitSentMs >= (state.witness.restartSeenMs ?? Number.POSITIVE_INFINITY);
+  return state.heardMs >= (state.witness.restartSeenMs ?? Number.POSITIVE_INFINITY);
 }
 
 /** The operator's word replaces what the witness lost; a new term fences whoever else might think it owns the VM. */

@@ -29,12 +29,10 @@ export interface PrimaryState {
   phase: PrimaryPhase;
   term: number;
   witness: dialogue.Dialogue;
-  /** When the peer was last heard in this term; -Infinity if never. */
+  /** When the newest message was sent that the peer answered in this term: it stood by after that. -Infinity if none. */
   heardMs: number;
   /** Since when it has been heard without a break. */
   heardSinceMs: number;
-  /** When the newest COMMIT was sent that the backup acknowledged. */
-  ackedCommitSentMs: number;
   /** Epoch the standby must hold to be promotable: of the resync in JOINING, the final one in HANDING. */
   syncEpoch: Epoch;
   syncAcked: boolean;
@@ -58,10 +56,12 @@ export interface PrimaryState {
 export type PrimaryEvent =
   | dialogue.WitnessEvent
   | { on: 'tick' }
-  /** Any message of the peer as backup. */
-  | { on: 'heard'; term: number }
-  /** `commitSentMs`: this node's clock, read before COMMIT(epoch) was sent. */
-  | { on: 'ack'; term: number; epoch: Epoch; commitSentMs: number }
+  /**
+   * The peer, standing by, answered a beat or COMMIT(epoch) that was sent at `sentMs`: this node's clock, read before
+   * sending and carried there and back. Only round trips count, so a link that loses one way is a lost backup.
+   */
+  | { on: 'heard'; term: number; sentMs: number }
+  | { on: 'ack'; term: number; epoch: Epoch; sentMs: number }
   /** The peer answered that a higher term exists. */
   | { on: 'rejected'; term: number }
   /** The peer has no use for deltas: its image is lost, damaged, or of another lineage. */
@@ -120,7 +120,6 @@ export function startPrimary(
     witness: dialogue.newDialogue,
     heardMs: Number.NEGATIVE_INFINITY,
     heardSinceMs: Number.POSITIVE_INFINITY,
-    ackedCommitSentMs: Number.NEGATIVE_INFINITY,
     syncEpoch: 0,
     syncAcked: false,
     resyncing: false,

@@ -1,6 +1,7 @@
 /** The invariants of docs/safety.md, checked as things happen; the first one broken ends the run. */
 
 import type { RegisterState } from '../../shared/control/register.ts';
+import type { TermRecord } from '../../shared/control/terms.ts';
 import { descends, type GuestState } from './guest.ts';
 
 export class Violation extends Error {}
@@ -9,7 +10,8 @@ export class Checks {
   /** Newest state whose output a client has seen. */
   private seen: GuestState | undefined;
   private readonly committed = new Set<GuestState>();
-  private readonly owners = new Map<number, string>();
+  private readonly granted = new Set<string>();
+  private readonly primaries = new Map<number, string>();
   private readonly terms = new Map<string, number>();
   shown = 0;
   promotions = 0;
@@ -40,18 +42,15 @@ export class Checks {
     this.committed.add(state);
   }
 
-  /** Compare-and-set that the witness applied: one owner a term. */
-  wrote(state: RegisterState): void {
-    const owner = this.owners.get(state.term);
-    if (owner !== undefined && owner !== state.owner)
-      throw new Violation(`I3 term ${state.term} went to ${owner} and ${state.owner}`);
-    this.owners.set(state.term, state.owner);
+  /** A compare-and-set that the witness applied. */
+  wrote({ term, owner }: RegisterState): void {
+    this.granted.add(`${term} ${owner}`);
   }
 
   /** I2 and I3: who resumes owns its term, in a term above that of the image, and has all that clients saw. */
   promote(node: string, term: number, image: GuestState, imageTerm: number): void {
     this.promotions += 1;
-    if (this.owners.get(term) !== node)
+    if (!this.granted.has(`${term} ${node}`))
       throw new Violation(`I3 ${node} promotes in term ${term}, which it does not own`);
     if (term <= imageTerm) throw new Violation(`I3 ${node} promotes in the term of its image, ${term}`);
     if (this.seen !== undefined && !descends(image, this.seen)) {
@@ -59,11 +58,16 @@ export class Checks {
     }
   }
 
-  /** I4: what a node remembers only grows. */
-  persist(node: string, term: number): void {
+  /** I3 and I4: one primary a term, and what a node remembers only grows. */
+  persist(node: string, record: TermRecord): void {
     const before = this.terms.get(node) ?? 0;
-    if (term < before) throw new Violation(`I4 ${node} goes back from term ${before} to ${term}`);
-    this.terms.set(node, term);
+    if (record.term < before)
+      throw new Violation(`I4 ${node} goes back from term ${before} to ${record.term}`);
+    this.terms.set(node, record.term);
+    if (record.role !== 'primary') return;
+    const rival = this.primaries.get(record.term) ?? node;
+    if (rival !== node) throw new Violation(`I3 ${rival} and ${node} are primary in term ${record.term}`);
+    this.primaries.set(record.term, node);
   }
 
   /** A person accepted the loss of what came after this state. */

@@ -23,7 +23,8 @@ import { boot, Gate, type GuestState } from './guest.ts';
 import type { World } from './world.ts';
 
 export type Message =
-  | { kind: 'beat'; term: number; from: 'primary' | 'backup' }
+  | { kind: 'beat'; term: number; sentMs: number }
+  | { kind: 'answer'; term: number; sentMs: number }
   | { kind: 'unfit'; term: number }
   | { kind: 'reject'; term: number }
   | { kind: 'handOver'; term: number; epoch: number }
@@ -55,8 +56,7 @@ export class Node {
   private unacked: { state: GuestState; sentMs: number; whole: boolean }[] = [];
   private resync: 'asked' | 'admitted' | undefined;
   private finalEpochDue = false;
-  private lossAccepted = false;
-  private commitBeingAcked = 0;
+  private answering = 0;
   private readonly clock: { rate: number; offsetMs: number };
   private readonly world: World;
 
@@ -189,12 +189,11 @@ export class Node {
 
   private backupTick(state: BackupState): void {
     if (!state.image.whole) this.send({ kind: 'unfit', term: state.term });
-    this.send({ kind: 'beat', term: state.term, from: 'backup' });
   }
 
   private primaryTick(before: PrimaryState): void {
     if (before.phase === 'FENCED' || this.guest === undefined) return;
-    this.send({ kind: 'beat', term: before.term, from: 'primary' });
+    this.send({ kind: 'beat', term: before.term, sentMs: this.localMs });
     if (this.resync === 'asked') this.send({ kind: 'resync', term: before.term });
     this.resend(before);
     this.capture();
@@ -242,13 +241,15 @@ export class Node {
 
   /** What an operator asks for. */
   order(what: 'switchover' | 'failover' | 'force' | 'force-with-loss' | 'confirm'): void {
+    const term = this.machine?.state.term ?? 0;
     this.alive(0, () => {
-      if (what === 'confirm') this.feedPrimary({ on: 'confirm' });
-      else if (what !== 'switchover') {
-        const order =
-          what === 'failover' ? {} : { fencedBy: 'operator', acceptDataLoss: what === 'force-with-loss' };
-        this.feedBackup({ on: 'failover', order });
-      } else this.feedPrimary({ on: 'switchover' });
+      if (what === 'switchover') this.feedPrimary({ on: 'switchover' });
+      else if (what === 'confirm') this.feedPrimary({ on: 'confirm' });
+      else if (what === 'failover') this.feedBackup({ on: 'failover', order: { term } });
+      else {
+        const acceptDataLoss = what === 'force-with-loss';
+        this.feedBackup({ on: 'failover', order: { term, fencedBy: 'operator', acceptDataLoss } });
+      }
     });
   }
 
@@ -266,9 +267,12 @@ export class Node {
     const { kind, term } = message;
     switch (kind) {
       case 'beat':
-        if (message.from === 'backup') this.feedPrimary({ on: 'heard', term });
-        else if (this.machine?.as === 'backup') this.feedBackup({ on: 'heard', term });
+        this.answering = message.sentMs;
+        if (this.machine?.as === 'backup') this.feedBackup({ on: 'heard', term });
         else this.rivalPrimary(term);
+        break;
+      case 'answer':
+        this.feedPrimary({ on: 'heard', term, sentMs: message.sentMs });
         break;
       case 'unfit':
         if (
@@ -289,7 +293,7 @@ export class Node {
         this.takeCommit(message);
         break;
       case 'ack':
-        this.feedPrimary({ on: 'ack', term, epoch: message.epoch, commitSentMs: message.sentMs });
+        this.feedPrimary({ on: 'ack', term, epoch: message.epoch, sentMs: message.sentMs });
         if (this.machine?.as === 'primary' && this.machine.state.term === term) this.acked(message.epoch);
         break;
       case 'resync':
@@ -325,7 +329,7 @@ export class Node {
       this.world.checks.commit(message.whole ? undefined : held?.state, state);
       this.image = { whole: true, term, state };
     }
-    this.commitBeingAcked = message.sentMs;
+    this.answering = message.sentMs;
     this.feedBackup({ on: 'committed', term, epoch: this.image?.state.epoch ?? 0 });
   }
 
@@ -412,7 +416,10 @@ export class Node {
   private backupEffect(effect: BackupEffect): void {
     switch (effect.do) {
       case 'ack':
-        this.send({ kind: 'ack', term: effect.term, epoch: effect.epoch, sentMs: this.commitBeingAcked });
+        this.send({ kind: 'ack', term: effect.term, epoch: effect.epoch, sentMs: this.answering });
+        break;
+      case 'answer':
+        this.send({ kind: 'answer', term: effect.term, sentMs: this.answering });
         break;
       case 'admitResync':
         if (this.image !== undefined) this.image.whole = false;
@@ -425,7 +432,7 @@ export class Node {
         });
         break;
       case 'promote':
-        this.promote(effect.term);
+        this.promote(effect.term, effect.acceptDataLoss);
         break;
       default:
         this.sharedEffect(effect);
@@ -434,7 +441,7 @@ export class Node {
 
   private sharedEffect(effect: Extract<PrimaryEffect & BackupEffect, { do: string }>): void {
     if (effect.do === 'persist') {
-      this.world.checks.persist(this.name, effect.record.term);
+      this.world.checks.persist(this.name, effect.record);
       this.record = effect.record;
     } else if (effect.do === 'reject') this.send({ kind: 'reject', term: effect.term });
     else if (effect.do === 'read' || effect.do === 'cas') {
@@ -445,11 +452,10 @@ export class Node {
     }
   }
 
-  private promote(term: number): void {
+  private promote(term: number, acceptLoss: boolean): void {
     const { image, machine } = this;
     if (image === undefined || machine?.as !== 'backup') throw new Error('promoted without an image');
-    if (this.lossAccepted) this.world.checks.acceptLoss();
-    this.lossAccepted = false;
+    if (acceptLoss) this.world.checks.acceptLoss();
     this.world.checks.promote(this.name, term, image.state, image.term);
     this.guest = { running: true, state: image.state };
     image.whole = false;

@@ -64,7 +64,7 @@ export class World {
       if (!this.cut.has(from.name)) this.peerOf(from).receive(message);
     };
     const { nowMs } = this.timeline;
-    const delayMs = this.random.chance(0.02) ? this.random.between(10, 150) : this.random.between(0.1, 4);
+    const delayMs = this.random.chance(0.02) ? this.random.between(5, 60) : this.random.between(0.1, 4);
     // One session delivers in order; what an older one still had on its way may come later, once more.
     const atMs = Math.max(nowMs + delayMs, this.deliveredMs.get(from.name) ?? 0);
     this.deliveredMs.set(from.name, atMs);
