@@ -16,14 +16,15 @@ export function say(line) {
 
 /**
  * @param {import('./prerequisites.mjs').Purpose[]} purposes
+ * @param {boolean} mayInstall
  * @returns {boolean} whether everything is there now
  */
-export function setUp(purposes) {
+export function setUp(purposes, mayInstall = process.getuid?.() === 0 && isDebian()) {
   const missing = missingFor(purposes);
   if (missing.length === 0) return true;
   for (const entry of missing) say(`missing: ${entry.what}; ${entry.why}`);
   const commands = mendingCommands(missing);
-  if (process.getuid?.() !== 0 || !isDebian()) {
+  if (!mayInstall) {
     say('this is not root on Debian, so nothing was installed. Run this, then try again:');
     process.stderr.write(`  ${asShellLine(commands, isDebian() ? 'sudo ' : '')}\n`);
     return false;

@@ -1,5 +1,6 @@
 /** Doctor and set-up: whatever is missing is named together with the exact command that mends it. */
 
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,21 @@ describe('a prerequisite', () => {
 
   it('has an id of its own', () => {
     expect(new Set(prerequisites.map((entry) => entry.id)).size).toBe(prerequisites.length);
+  });
+});
+
+describe('set-up', () => {
+  it('without the rights to install prints the exact command and exits 1', () => {
+    const setup = new URL('../../cli/setup.mjs', import.meta.url).href;
+    const script = `import { setUp } from '${setup}'; process.exitCode = setUp(['build'], false) ? 0 : 1;`;
+    // On an empty PATH everything is missing.
+    const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { PATH: '' },
+      encoding: 'utf8',
+    });
+    expect(run.status).toBe(1);
+    expect(run.stdout).toBe('');
+    expect(run.stderr).toMatch(/apt-get install -y --no-install-recommends g\+\+ make python3/);
   });
 });
 
