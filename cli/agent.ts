@@ -11,8 +11,6 @@ import { agentRoutes } from './agent/api.ts';
 import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
 
-/** A guest whose primary was silent this long may be failed over by hand. */
-export const SILENCE_MS = 1000;
 /** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
 export const PROMISE_MS = 500;
 
@@ -26,7 +24,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     config,
     log,
     events,
-    silenceMs: SILENCE_MS,
+    silenceMs: config.silenceMs,
     promiseMs: PROMISE_MS,
     ...(tls && { tls }),
   });
@@ -36,7 +34,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     const listener = await listen({
       listen: config.listen,
       node: config.node,
-      silenceMs: SILENCE_MS,
+      silenceMs: config.silenceMs,
       promiseMs: PROMISE_MS,
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),

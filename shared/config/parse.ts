@@ -40,6 +40,8 @@ export interface AgentConfig {
   listen: Endpoint;
   /** Unix socket of the local API. */
   api: string;
+  /** A peer not heard for this long counts as lost. */
+  silenceMs: number;
   tls?: TlsFiles;
   peers: Record<string, { address: Endpoint }>;
   threads: number;
@@ -116,6 +118,7 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     runDir,
     listen: raw.listen,
     api: raw.api === undefined ? join(runDir, 'agent.sock') : at(raw.api),
+    silenceMs: raw.silence,
     ...(raw.tls && { tls: { ca: at(raw.tls.ca), cert: at(raw.tls.cert), key: at(raw.tls.key) } }),
     peers: raw.peers,
     threads: raw.threads,

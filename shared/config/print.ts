@@ -5,8 +5,10 @@ import type { AgentConfig } from './parse.ts';
 
 /** Plain data, keys as in agent.yaml, units exact (ms and B), paths absolute. */
 export function configAsFile(config: AgentConfig): Record<string, unknown> {
+  const { silenceMs, ...rest } = config;
   return {
-    ...config,
+    ...rest,
+    silence: `${silenceMs}ms`,
     listen: formatEndpoint(config.listen),
     peers: mapValues(config.peers, (peer) => ({ address: formatEndpoint(peer.address) })),
     vms: mapValues(config.vms, (vm) => {

@@ -134,6 +134,7 @@ export const AgentSchema = v.strictObject({
   runDir: v.optional(Text, '/run/romulus'),
   listen: v.optional(EndpointSchema, '127.0.0.1:7400'),
   api: v.optional(Text),
+  silence: v.optional(v.pipe(Duration, v.minValue(100, 'must be at least 100ms')), '1s'),
   tls: v.optional(TlsSchema),
   peers: v.optional(named(PeerSchema), {}),
   threads: v.optional(wholeNumber(MAX_THREADS), () => Math.min(availableParallelism(), 8)),
