@@ -29,6 +29,13 @@ export function windowArgument(text: string): number {
   return epochs;
 }
 
+/** A whole number from 1 on. */
+export function countArgument(text: string): number {
+  const count = Number(text);
+  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('a whole number from 1 on');
+  return count;
+}
+
 /** For options that may be given several times. */
 export function collect(value: string, before: string[]): string[] {
   return [...before, value];

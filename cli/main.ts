@@ -14,10 +14,23 @@ import { doctor } from './verbs/doctor.ts';
 import { failover } from './verbs/failover.ts';
 import { list } from './verbs/list.ts';
 import { protect } from './verbs/protect.ts';
+import { replay } from './verbs/replay.ts';
 import { status } from './verbs/status.ts';
 import { unprotect } from './verbs/unprotect.ts';
 
-const verbs: Verb[] = [agent, protect, unprotect, status, list, failover, doctor, certs, config, demo];
+const verbs: Verb[] = [
+  agent,
+  protect,
+  unprotect,
+  status,
+  list,
+  failover,
+  doctor,
+  certs,
+  config,
+  demo,
+  replay,
+];
 
 const program = new Command('romulus')
   .description('Keeps a running virtual machine alive past the death of its host.')

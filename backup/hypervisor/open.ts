@@ -3,6 +3,7 @@
 import { RomulusError } from '../../shared/errors.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { QemuTarget } from './qemu.ts';
+import { ReplayTarget } from './replay.ts';
 import type { Target } from './target.ts';
 import { XenTarget } from './xen.ts';
 
@@ -13,12 +14,14 @@ export async function openTarget(spec: VmSpec, options: { preloadPath: string })
       return new QemuTarget(options);
     case 'xen':
       return new XenTarget(spec);
+    case 'replay':
+      return new ReplayTarget();
     default:
       throw new RomulusError(
         'HV_UNSUPPORTED',
         `no driver for hypervisor ${JSON.stringify(spec.hypervisor)}`,
         {
-          hint: 'set hypervisor: qemu or xen in the description of the guest',
+          hint: 'set hypervisor: qemu, xen or replay in the description of the guest',
         },
       );
   }

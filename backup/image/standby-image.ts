@@ -38,6 +38,9 @@ export class StandbyImage {
   #digest = 0n;
   #stateDigest = 0n;
   #committed: Epoch = 0;
+  /** Time the engine spent on applying epochs and pre-copy, in nanoseconds. */
+  applyNs = 0;
+  #appliedWaiters: { epoch: Epoch; resolve: () => void }[] = [];
   /** False once the image was found to differ from what the primary had; only a new lineage mends that. */
   #sound = true;
 
@@ -172,6 +175,12 @@ export class StandbyImage {
     this.#recordApplied(commit);
   }
 
+  /** Resolves once the image holds this epoch, applied and not only committed. */
+  whenApplied(epoch: Epoch): Promise<void> {
+    if ((this.record?.applied ?? 0) >= epoch) return Promise.resolve();
+    return new Promise((resolve) => this.#appliedWaiters.push({ epoch, resolve }));
+  }
+
   /** Lays the device state out as the file a hypervisor loads. */
   writeState(): string {
     const record = this.record;
@@ -222,6 +231,7 @@ export class StandbyImage {
     this.#digest = BigInt.asUintN(64, this.#digest + ram.digestDelta);
     crashPoint('backup.half-applied');
     const state = await engine().applyPayloads(this.#state, staged.state, 1);
+    this.applyNs += ram.applyNs + state.applyNs;
     this.#stateDigest = BigInt.asUintN(64, this.#stateDigest + state.digestDelta);
   }
 
@@ -231,6 +241,8 @@ export class StandbyImage {
     const { epoch, digest, stateDigest, stateBytes } = commit;
     this.#record.write({ ...record, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
     this.journal.forget(epoch);
+    for (const waiter of this.#appliedWaiters) if (waiter.epoch <= epoch) waiter.resolve();
+    this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.epoch > epoch);
   }
 
   async #rescan(): Promise<void> {

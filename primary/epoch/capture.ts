@@ -16,6 +16,7 @@ import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
 import type { FramedPayload } from '../../shared/wire/frame.ts';
 import { digestHex, Region, type RegionId } from '../../shared/wire/messages.ts';
 import type { Source } from '../hypervisor/source.ts';
+import type { OutputGate } from '../output/gate.ts';
 
 /** One chunk still lying in the engine's slab. */
 export interface CapturedChunk extends FramedPayload {
@@ -44,11 +45,22 @@ export interface Checkpoint {
   changedPages: number;
   /** Bytes of the dirty pages and the device state: what page-granular replication would send. */
   rawBytes: number;
+  /** What the engine alone took: listing the dirty pages, comparing and encoding them. */
+  scanNs: number;
+  encodeNs: number;
   times: CaptureTimes;
 }
 
 /** Sends chunks at once and resolves when their slabs are free again. */
 export type Spill = (chunks: CapturedChunk[]) => Promise<void>;
+
+interface PausedEncode {
+  chunks: CapturedChunk[];
+  spilledChunks: number;
+  changedPages: number;
+  scanNs: number;
+  encodeNs: number;
+}
 
 export interface CaptureOptions {
   threads: number;
@@ -108,7 +120,7 @@ export class Capture {
   }
 
   /** Pauses the guest, captures epoch `epoch`, resumes it. The guest runs again whatever happens. */
-  async checkpoint(epoch: Epoch, spill: Spill): Promise<Checkpoint> {
+  async checkpoint(epoch: Epoch, spill: Spill, gates: readonly OutputGate[] = []): Promise<Checkpoint> {
     const times: CaptureTimes = { stopMs: 0, stateMs: 0, scanMs: 0, encodeMs: 0, resumeMs: 0, pauseMs: 0 };
     const began = performance.now();
     let mark = began;
@@ -124,6 +136,8 @@ export class Capture {
       crashPoint('primary.paused');
       // State first: saving it may write to guest memory, and those pages belong to this epoch.
       const state = await this.#source.deviceState();
+      // The guest stands still and its devices are drained: what it has sent by now follows from this checkpoint.
+      for (const gate of gates) gate.seal(epoch);
       times.stateMs = lap();
       const dirtyPages = await this.takeDirty();
       times.scanMs = lap();
@@ -143,6 +157,8 @@ export class Capture {
         dirtyPages,
         changedPages: memory.changedPages,
         rawBytes: dirtyPages * PAGE_BYTES + state.length,
+        scanNs: memory.scanNs,
+        encodeNs: memory.encodeNs,
         times,
       };
     } finally {
@@ -153,16 +169,18 @@ export class Capture {
     }
   }
 
-  async #encodePaused(
-    spill: Spill,
-  ): Promise<{ chunks: CapturedChunk[]; spilledChunks: number; changedPages: number }> {
+  async #encodePaused(spill: Spill): Promise<PausedEncode> {
     let spilledChunks = 0;
     let changedPages = 0;
+    let scanNs = 0;
+    let encodeNs = 0;
     for (;;) {
       const result = await this.#ram.encode(this.dirty);
       changedPages += result.dirtyPages - result.unchangedPages;
+      scanNs += result.scanNs;
+      encodeNs += result.encodeNs;
       const chunks = ramChunks(result);
-      if (result.complete) return { chunks, spilledChunks, changedPages };
+      if (result.complete) return { chunks, spilledChunks, changedPages, scanNs, encodeNs };
       spilledChunks += chunks.length;
       await spill(chunks);
     }

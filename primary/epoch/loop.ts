@@ -2,8 +2,9 @@
 
 import { asRomulusError, type RomulusError } from '../../shared/errors.ts';
 import type { Meters } from '../meters.ts';
+import type { OutputGate } from '../output/gate.ts';
 import type { Session } from '../session.ts';
-import type { Capture } from './capture.ts';
+import type { Capture, CapturedChunk } from './capture.ts';
 import { type OutgoingEpoch, packEpoch, sendEpoch, sendThrough } from './outbox.ts';
 import { Pacer } from './pacer.ts';
 import type { EpochWindow } from './window.ts';
@@ -13,6 +14,7 @@ export interface LoopContext {
   session: Session;
   window: EpochWindow<OutgoingEpoch>;
   meters: Meters;
+  gates: readonly OutputGate[];
   term: number;
   epochMs: number;
   signal: AbortSignal;
@@ -22,6 +24,9 @@ export interface LoopContext {
   /** The shadow copy no longer says what the backup has: only a full copy helps. */
   onBroken(error: RomulusError): void;
   running(): boolean;
+  /** The epoch must end before its time: output waits for it. */
+  hurried(): boolean;
+  onCaptured(): void;
 }
 
 /** Runs epochs until the session or the protection ends. Throws what the hypervisor throws before anything was encoded. */
@@ -38,10 +43,10 @@ export async function runEpochs(context: LoopContext): Promise<void> {
     const epoch = window.newest + 1;
     const began = performance.now();
     try {
-      const checkpoint = await capture.checkpoint(epoch, async (chunks) => {
-        await sendThrough(session, capture, epoch, chunks);
-      });
+      const spill = (chunks: CapturedChunk[]) => sendThrough(session, capture, epoch, chunks);
+      const checkpoint = await capture.checkpoint(epoch, spill, context.gates);
       const capturedAtMs = performance.now();
+      context.onCaptured();
       pacer.done(capturedAtMs, checkpoint.times.pauseMs);
       meters.captured(checkpoint, began);
       const outgoing = await packEpoch(capture, checkpoint, capturedAtMs);
@@ -54,6 +59,8 @@ export async function runEpochs(context: LoopContext): Promise<void> {
         changedPages: checkpoint.changedPages,
         rawBytes: checkpoint.rawBytes,
         sentBytes: outgoing.bytes,
+        scanNs: checkpoint.scanNs,
+        encodeNs: checkpoint.encodeNs,
         inFlight: window.size,
       });
     } catch (thrown) {
@@ -68,13 +75,13 @@ function round(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
 
-/** Waits the given time, or without it for the next wake-up alone; a wake-up also ends a timed wait when the loop must stop. */
+/** Waits the given time, or without it for the next wake-up alone; a wake-up also ends a timed wait when the loop must stop or hurry. */
 function wait(context: LoopContext, ms: number | undefined): Promise<void> {
   if (ms !== undefined && ms <= 0) return Promise.resolve();
   return new Promise((resolve) => {
     const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
     context.onWake(() => {
-      if (timer !== undefined && context.running()) return;
+      if (timer !== undefined && context.running() && !context.hurried()) return;
       clearTimeout(timer);
       resolve();
     });

@@ -71,6 +71,7 @@ export class ZstdSource {
 
   async close(): Promise<void> {
     this.#child.kill('SIGKILL');
+    this.#child.stdout?.destroy(); // what nobody reads would keep the child from closing
     await this.#ended.catch(() => {});
   }
 }
