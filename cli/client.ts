@@ -45,6 +45,15 @@ export class AgentClient {
     return this.#call('POST', '/v1/failover', body) as Promise<FailoverResult>;
   }
 
+  /** Digests of a standby image by a full pass, beside those the primary named for that epoch. */
+  verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {
+    return this.#call('GET', `/v1/vms/${encodeURIComponent(vm)}/verify`) as Promise<{
+      epoch: number;
+      expected: string;
+      found: string;
+    }>;
+  }
+
   /** Events as they happen; leave the loop to end the stream. */
   async *events(signal?: AbortSignal): AsyncGenerator<AgentEvent> {
     const response = await this.#send('GET', '/v1/events', undefined, signal);

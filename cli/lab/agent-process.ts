@@ -11,7 +11,7 @@ import { stringify } from 'yaml';
 import { RomulusError } from '../../shared/errors.ts';
 import { AgentClient } from '../client.ts';
 
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 25;
 
 export interface AgentFolders {

@@ -10,12 +10,13 @@ import { AgentProcess } from './agent-process.ts';
 
 export const VM = 'demo';
 const TMPFS = '/dev/shm';
+/** Longest wait for an event of an agent, on a loaded machine. */
+const WATCH_TIMEOUT_MS = 90_000;
 
 export interface LabOptions {
   memoryMiB?: number;
   epochMs: number;
   workload?: GuestWorkload;
-  env?: NodeJS.ProcessEnv;
 }
 
 export class Lab {
@@ -23,20 +24,12 @@ export class Lab {
   readonly imageRoot: string;
   readonly primary: AgentProcess;
   readonly backup: AgentProcess;
-  readonly #options: LabOptions;
 
-  private constructor(
-    dir: string,
-    imageRoot: string,
-    primary: AgentProcess,
-    backup: AgentProcess,
-    options: LabOptions,
-  ) {
+  private constructor(dir: string, imageRoot: string, primary: AgentProcess, backup: AgentProcess) {
     this.dir = dir;
     this.imageRoot = imageRoot;
     this.primary = primary;
     this.backup = backup;
-    this.#options = options;
   }
 
   /** Builds the guest if need be and lays out both hosts; nothing runs yet. */
@@ -58,7 +51,7 @@ export class Lab {
     };
     primary.configure(backup, { [VM]: { ...vm, serialLog: join(dir, 'a', 'serial.log') } });
     backup.configure(primary, { [VM]: { ...vm, serialLog: join(dir, 'b', 'serial.log') } });
-    return new Lab(dir, imageRoot, primary, backup, options);
+    return new Lab(dir, imageRoot, primary, backup);
   }
 
   serialLog(side: 'a' | 'b'): string {
@@ -66,7 +59,7 @@ export class Lab {
   }
 
   async start(): Promise<void> {
-    await Promise.all([this.primary.start(this.#options.env), this.backup.start(this.#options.env)]);
+    await Promise.all([this.primary.start(), this.backup.start()]);
   }
 
   /** Protects the guest and resolves once it is PROTECTED; `onSync` sees the progress of the initial copy. */
@@ -91,6 +84,11 @@ export class Lab {
   ): Promise<AgentEvent | undefined> {
     const stop = new AbortController();
     const events = agent.client.events(stop.signal);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      stop.abort();
+    }, WATCH_TIMEOUT_MS);
     try {
       const first = events.next();
       if (already && (await already())) return undefined;
@@ -99,7 +97,15 @@ export class Lab {
       throw new RomulusError('AGENT_UNREACHABLE', `agent ${agent.name} ended`, {
         hint: `its log ends: ${agent.logTail()}`,
       });
+    } catch (thrown) {
+      if (!late) throw thrown;
+      const status = JSON.stringify(await agent.client.status());
+      throw new RomulusError(
+        'DEGRADED',
+        `what was waited for on ${agent.name} did not happen; its status: ${status}`,
+      );
     } finally {
+      clearTimeout(timer);
       stop.abort();
     }
   }
@@ -114,12 +120,12 @@ export class Lab {
     }
   }
 
-  /** The power plug of the primary host: agent and QEMU die in the same instant, with no word to anybody. */
-  async pullPlug(): Promise<void> {
-    const qemu = this.qemuPid(this.primary);
-    process.kill(this.primary.pid, 'SIGKILL');
+  /** The power plug of one host: agent and QEMU die in the same instant, with no word to anybody. */
+  async pullPlug(host = this.primary): Promise<void> {
+    const qemu = this.qemuPid(host);
+    process.kill(host.pid, 'SIGKILL');
     if (qemu !== undefined) process.kill(qemu, 'SIGKILL');
-    await this.primary.ended();
+    await host.ended();
   }
 
   /** Ends everything this lab started and, unless `keep`, removes its folders. */

@@ -1,0 +1,125 @@
+/** Kills of real agents and guests, as the tests run them a few times and the soak some hundred times. */
+
+import type { AgentProcess } from '../../cli/lab/agent-process.ts';
+import { type Lab, VM } from '../../cli/lab/lab.ts';
+import { readHeartbeats } from '../../cli/lab/serial.ts';
+import type { AgentEvent } from '../../shared/status.ts';
+
+/** Every named place in the backup's side of the protocol where a kill -9 is tried. */
+export const backupCrashPoints = [
+  'backup.chunk-staged',
+  'backup.before-commit',
+  'backup.committed',
+  'backup.acked',
+  'backup.half-applied',
+  'backup.applied',
+] as const;
+
+/** The same on the primary's side; the guest must go on every time. */
+export const primaryCrashPoints = [
+  'primary.paused',
+  'primary.dirty-taken',
+  'primary.captured',
+  'primary.chunks-sent',
+  'primary.commit-sent',
+] as const;
+
+export interface KillOutcome {
+  /** The image is exactly the memory of the epoch its record names. */
+  imageWhole: boolean;
+  /** The session went on without a new full copy. */
+  resumed: boolean;
+  faults: string[];
+}
+
+const isState = (state: string) => (event: AgentEvent) => event.kind === 'state' && event.state === state;
+
+/** An agent that is down comes back and dies at the `count`-th passage of a crash point, or by a plain kill -9 after `ms`. */
+export async function killBackup(lab: Lab, point: string, count: number): Promise<KillOutcome> {
+  const syncs: AgentEvent[] = [];
+  const stop = new AbortController();
+  const watching = (async () => {
+    for await (const event of lab.primary.client.events(stop.signal))
+      if (event.kind === 'synced') syncs.push(event);
+  })().catch(() => {}); // ends with the abort below
+  await lab.backup.end('SIGKILL');
+  await lab.backup.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
+  await lab.backup.ended();
+  await lab.backup.start();
+  const verified = await verify(lab.backup);
+  await untilProtected(lab, lab.primary);
+  stop.abort();
+  await watching;
+  return {
+    imageWhole: verified.found === verified.expected,
+    resumed: syncs.length === 0,
+    faults: readHeartbeats(lab.serialLog('a')).faults,
+  };
+}
+
+/** Digest of the image by a full pass, beside the one the primary named for that epoch. */
+export function verify(agent: AgentProcess): Promise<{ epoch: number; expected: string; found: string }> {
+  return agent.client.verify(VM);
+}
+
+export async function untilProtected(lab: Lab, agent: AgentProcess): Promise<void> {
+  await lab.watch(agent, isState('PROTECTED'), async () => (await agent.client.vm(VM)).state === 'PROTECTED');
+}
+
+/** The primary's agent dies at a crash point; its guest must tick on before any agent is back. */
+export async function killPrimaryAgent(
+  lab: Lab,
+  point: string,
+  count: number,
+): Promise<{ ticked: boolean; faults: string[] }> {
+  await lab.primary.end('SIGKILL');
+  await lab.primary.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
+  await lab.primary.ended();
+  const ticked = await ticksOn(lab.serialLog('a'));
+  await lab.primary.start();
+  await untilProtected(lab, lab.primary);
+  return { ticked, faults: readHeartbeats(lab.serialLog('a')).faults };
+}
+
+/** True once the guest has written a tick it had not written before. */
+export async function ticksOn(serialLog: string, timeoutMs = 20_000): Promise<boolean> {
+  const before = readHeartbeats(serialLog).ticks.length;
+  const deadline = performance.now() + timeoutMs;
+  while (performance.now() < deadline) {
+    if (readHeartbeats(serialLog).ticks.length > before) return true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+}
+
+export interface PlugOutcome {
+  imageWhole: boolean;
+  decisionToRunningMs: number;
+  epoch: number;
+  ticked: boolean;
+  faults: string[];
+}
+
+/**
+ * Power cut of one host, failover to the other, which checks the image by a full pass before it is promoted; then the
+ * dead host's agent comes back as the backup of the promoted guest, and both are ready for the next round.
+ */
+export async function pullPlugAndSwap(lab: Lab, from: AgentProcess, to: AgentProcess): Promise<PlugOutcome> {
+  const lost = lab.watch(to, (event) => event.kind === 'lost');
+  await lab.pullPlug(from);
+  await lost;
+  const verified = await verify(to);
+  const result = await to.client.failover({ vm: VM });
+  const side = to === lab.primary ? 'a' : 'b';
+  const ticked = await ticksOn(lab.serialLog(side));
+  await from.start();
+  await to.client.protect({ vm: VM, to: from.name });
+  await untilProtected(lab, to);
+  return {
+    imageWhole: verified.found === verified.expected && verified.epoch === result.epoch,
+    decisionToRunningMs: result.decisionToRunningMs,
+    epoch: result.epoch,
+    ticked,
+    faults: [...readHeartbeats(lab.serialLog('a')).faults, ...readHeartbeats(lab.serialLog('b')).faults],
+  };
+}
