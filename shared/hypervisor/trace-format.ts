@@ -98,11 +98,9 @@ export function encodeHeader(header: TraceHeader): Buffer {
   data.writeUInt32LE(header.epochs, 20);
   data.writeUInt32LE(header.unionPages, 24);
   data.writeUInt32LE(header.dirtyPages, 28);
-  // A name that fills the field has no terminator; one that is cut must not end within a character.
-  const name = Buffer.from(header.name, 'utf8');
-  const cut =
-    name.length <= NAME_BYTES ? name : Buffer.from(name.toString('utf8', 0, NAME_BYTES - 3), 'utf8');
-  cut.copy(data, 32, 0, NAME_BYTES);
+  // Decoding as a stream leaves out a character that the cut went through.
+  const name = Buffer.from(header.name, 'utf8').subarray(0, NAME_BYTES);
+  data.write(new TextDecoder().decode(name, { stream: true }), 32, 'utf8');
   return data;
 }
 

@@ -1,0 +1,46 @@
+/** A trace through the whole pipeline: the verb's own run, and what it must notice. */
+
+import { rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { replayTrace } from '../../cli/replay.ts';
+import { type MadeUpTrace, makeTrace } from '../support/trace.ts';
+
+let trace: MadeUpTrace;
+beforeAll(async () => {
+  trace = await makeTrace({ pages: 2000, epochs: 6 });
+});
+afterAll(() => rmSync(dirname(trace.path), { recursive: true }));
+
+const replay = (options: { epochs?: number; path?: string } = {}) => {
+  const { epochs, path = trace.path } = options;
+  return replayTrace({
+    tracePath: path,
+    threads: 2,
+    ...(epochs !== undefined && { epochs }),
+    onProgress: () => {},
+  });
+};
+
+describe('replay', () => {
+  it('finds the image to be the memory of the trace after each epoch', async () => {
+    const result = await replay();
+    expect(result).toMatchObject({ verified: true, epochs: 6, guestBytes: trace.ramBytes, threads: 2 });
+    expect(result.dirtyPages).toBe(trace.dirty.flat().length);
+    expect(result.wireBytes).toBeLessThan(result.rawBytes / 20);
+    expect(result.initial.wireBytes).toBeGreaterThan(0);
+    expect(result.wallNs).toBeGreaterThanOrEqual(result.encodeNs);
+  });
+
+  it('stops after as many epochs as were asked for', async () => {
+    const result = await replay({ epochs: 2 });
+    expect(result).toMatchObject({ verified: true, epochs: 2 });
+    expect(result.dirtyPages).toBe(trace.dirty.slice(0, 2).flat().length);
+  });
+
+  it('rejects a trace that is damaged, and ends', async () => {
+    const path = `${trace.path}.bad`;
+    writeFileSync(path, 'no trace');
+    await expect(replay({ path })).rejects.toMatchObject({ code: 'TRACE_INVALID' });
+  });
+});
