@@ -1,7 +1,7 @@
 /** Puts programs for dom0 into a shared directory: each as one file (Node under TCG loads modules slowly), with both addons beside. */
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,15 +11,29 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 export function bundleForDom0(dir: string, entries: string[]): void {
   mkdirSync(dir, { recursive: true });
   copyFileSync(join(root, 'native/build/Release/engine.node'), join(dir, 'engine.node'));
+  copyFileSync(join(root, 'native/build/Release/dirtylog.so'), join(dir, 'dirtylog.so'));
   copyFileSync(join(root, 'native/xen/build/Release/xen.node'), join(dir, 'xen.node'));
-  const imports = { '#engine': './engine.node', '#xen': './xen.node' };
-  writeFileSync(join(dir, 'package.json'), JSON.stringify({ type: 'module', imports }));
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  const imports = {
+    '#engine': './engine.node',
+    '#preload': './dirtylog.so',
+    '#xen': './xen.node',
+    '#package': './package.json',
+  };
+  writeFileSync(join(dir, 'package.json'), JSON.stringify({ type: 'module', version, imports }));
   for (const entry of entries) {
     const outfile = join(dir, `${basename(entry, '.ts')}.mjs`);
     // Bundled CommonJS dependencies call require, which an ES module has not.
     const banner =
       "import { createRequire as bundled } from 'node:module'; const require = bundled(import.meta.url);";
-    const args = ['--bundle', '--platform=node', '--format=esm', '--target=node20', '--log-level=warning'];
+    const args = [
+      '--bundle',
+      '--platform=node',
+      '--format=esm',
+      '--target=node20',
+      '--log-level=warning',
+      '--loader:.node=copy',
+    ];
     const { status } = spawnSync(
       join(root, 'node_modules/.bin/esbuild'),
       [join(root, entry), ...args, `--outfile=${outfile}`, `--banner:js=${banner}`],

@@ -1,0 +1,76 @@
+/** The two-host failover: a guest protected from a to b, the power plug of a, and the same guest going on on b. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FailoverResult, VmStatus } from '../../shared/status.ts';
+import { XenPair } from './testbed/pair.ts';
+
+export interface FailoverReport {
+  guest: 'xen';
+  epochs: number;
+  /** As the primary's agent measured it: from the request to suspend until the guest ran again. */
+  pauseMs: { p50: number; p99: number };
+  dirtyPagesP50: number;
+  rawBytes: number;
+  wireBytes: number;
+  /** From the command `failover` to the guest's processors running. */
+  decisionToRunningMs: number;
+  /** From the power cut until the standby ran, command line and all. */
+  rtoMs: number;
+  tickBeforeCut: number;
+  firstTickAfter: number;
+  lastTickAfter: number;
+  guestCheck: string;
+  guestClockErrorS: number;
+}
+
+/** Boots the pair, protects for at least `epochs` epochs, cuts a's power, fails over, and asks the guest itself. */
+export async function twoHostFailover(epochs: number, say: (line: string) => void): Promise<FailoverReport> {
+  const pair = await XenPair.boot(1000);
+  try {
+    say('both hosts are up');
+    const [, agentB] = await Promise.all([pair.startAgent(pair.a), pair.startAgent(pair.b)]);
+    say('both agents are up');
+    await pair.a.run('xl create /testbed/guest.cfg', 600_000);
+    await pair.verb(pair.a, 'protect guest --to b --wait');
+    say('the guest is PROTECTED');
+    let status = await pair.verb<VmStatus>(pair.a, 'status guest');
+    while (status.ackedEpoch < epochs) {
+      await delay(5_000);
+      status = await pair.verb<VmStatus>(pair.a, 'status guest');
+      say(`epoch ${status.ackedEpoch} is acknowledged, ${status.state}`);
+      if (status.state !== 'PROTECTED' && status.state !== 'SYNCING')
+        throw new Error(`the guest is ${status.state}: ${status.reason}\n${pair.b.output(agentB)}`);
+    }
+    const before = await pair.ticks(pair.a);
+    status = await pair.verb<VmStatus>(pair.a, 'status guest');
+
+    const cutMs = performance.now();
+    pair.a.kill();
+    say(`cut a's power at tick ${before.tick}`);
+    const result = await pair.verb<FailoverResult>(pair.b, 'failover guest --force --fenced-by testbed');
+    const rtoMs = Math.round(performance.now() - cutMs);
+    const first = await pair.ticks(pair.b);
+    await delay(10_000);
+    const last = await pair.ticks(pair.b);
+    return {
+      guest: 'xen',
+      epochs: result.epoch,
+      pauseMs: { p50: status.pauseMs?.p50 ?? 0, p99: status.pauseMs?.p99 ?? 0 },
+      dirtyPagesP50: status.dirtyPages?.p50 ?? 0,
+      rawBytes: status.rawBytes,
+      wireBytes: status.wireBytes,
+      decisionToRunningMs: result.decisionToRunningMs,
+      rtoMs,
+      tickBeforeCut: before.tick,
+      firstTickAfter: first.tick,
+      lastTickAfter: last.tick,
+      guestCheck: last.check,
+      guestClockErrorS: Math.abs(last.clockS - Date.now() / 1000),
+    };
+  } catch (error) {
+    say(`a's console ends:\n${pair.a.consoleTail()}`);
+    throw error;
+  } finally {
+    await pair.close();
+  }
+}
