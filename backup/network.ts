@@ -58,3 +58,15 @@ export class StandbyNetwork {
     this.#ports = [];
   }
 }
+
+/** The primary's devices on this host's taps: order and MACs are the primary's, taps and bridges this host's own if it names any. */
+export function localNetworks(
+  networks: readonly NetworkSpec[],
+  local: readonly NetworkSpec[] = [],
+): NetworkSpec[] {
+  return networks.map(({ bridge, ...network }, index) => {
+    const own = local[index];
+    const { tap, bridge: place } = own ?? { tap: network.tap, bridge };
+    return { ...network, tap, ...(place !== undefined && { bridge: place }) };
+  });
+}

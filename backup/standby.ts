@@ -14,6 +14,7 @@ import type { Hello } from '../shared/wire/messages.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
+import { localNetworks, StandbyNetwork } from './network.ts';
 import type { Receiver } from './receiver.ts';
 
 /** The standby hypervisor is looked at this often; one that died is made ready again. */
@@ -50,6 +51,7 @@ export class Standby {
   readonly #recordPath: string;
   #record: StandbyRecord | undefined;
   #target: Target | undefined;
+  readonly #network: StandbyNetwork;
   #preparing: Promise<void> = Promise.resolve();
   #receiver: Receiver | undefined;
   #state: ProtectionState = 'STARTING';
@@ -62,6 +64,7 @@ export class Standby {
   constructor(options: StandbyOptions) {
     this.#options = options;
     this.#recordPath = join(options.dataDir, 'standby.json');
+    this.#network = new StandbyNetwork(options.runDir, options.log);
     this.image = new StandbyImage({
       dir: options.imageDir,
       threads: options.threads,
@@ -226,6 +229,7 @@ export class Standby {
     this.#activeEpoch = epoch;
     crashPoint('backup.promoted');
     await this.#target?.start(statePath);
+    this.#network.open();
   }
 
   #mayPromote(force: boolean, fencedBy: string | undefined): void {
@@ -296,6 +300,7 @@ export class Standby {
     await this.#receiver?.settled();
     await this.#preparing.catch(() => {}); // how it ended was reported when it did
     await this.#target?.release?.();
+    this.#network.close();
     this.image.close();
   }
 
@@ -317,7 +322,14 @@ export class Standby {
 
   #localSpec(spec: VmSpec): VmSpec {
     const { attachQmp: _, serialLog: __, ...portable } = spec;
-    return { ...portable, serialLog: join(this.#options.runDir, 'serial.log'), ...this.#options.overrides };
+    const { overrides, runDir } = this.#options;
+    const networks = spec.networks && localNetworks(spec.networks, overrides.networks);
+    return {
+      ...portable,
+      serialLog: join(runDir, 'serial.log'),
+      ...overrides,
+      ...(networks && { networks }),
+    };
   }
 
   /** Makes the hypervisor ready beside the copying; ready() tells how it went. */
@@ -326,9 +338,11 @@ export class Standby {
     const target = this.#target;
     const spec = this.#record?.spec;
     if (target === undefined || spec === undefined) return;
-    this.#preparing = mkdir(runDir, { recursive: true, mode: 0o700 }).then(() =>
-      target.prepare(this.#localSpec(spec), { imagePath: this.image.ramPath, runDir }),
-    );
+    const local = this.#localSpec(spec);
+    this.#preparing = mkdir(runDir, { recursive: true, mode: 0o700 }).then(() => {
+      this.#network.prepare(local.networks ?? []);
+      return target.prepare(local, { imagePath: this.image.ramPath, runDir });
+    });
     this.#preparing.catch((thrown) => this.degraded(asRomulusError(thrown)));
     this.#check ??= setInterval(() => void this.#checkTarget(), TARGET_CHECK_MS);
   }
@@ -346,7 +360,10 @@ export class Standby {
 
   async #takeUpGuest(target: Target, spec: VmSpec): Promise<void> {
     const { runDir } = this.#options;
-    const found = await target.takeUp(this.#localSpec(spec), { imagePath: this.image.ramPath, runDir });
+    const local = this.#localSpec(spec);
+    const found = await target.takeUp(local, { imagePath: this.image.ramPath, runDir });
+    if (found !== 'gone') this.#network.prepare(local.networks ?? []);
+    if (found === 'running') this.#network.open();
     if (found === 'waiting') {
       // The previous run died between deciding and starting: nothing has run on this image yet.
       await this.image.recover();
@@ -366,6 +383,7 @@ export class Standby {
     clearInterval(this.#check);
     this.#check = undefined;
     await this.#stopTarget();
+    this.#network.close();
     this.#target = undefined;
     rmSync(this.#options.runDir, { recursive: true, force: true });
   }

@@ -15,6 +15,7 @@ import { type Progress, precopy } from './epoch/precopy.ts';
 import { EpochWindow } from './epoch/window.ts';
 import type { GuestState, Source } from './hypervisor/source.ts';
 import { Meters } from './meters.ts';
+import { heldBy, type OutputGate } from './output/gate.ts';
 import { Session } from './session.ts';
 
 const RECONNECT_MIN_MS = 200;
@@ -35,6 +36,8 @@ export interface ReplicaOptions {
   silenceMs: number;
   threads: number;
   term: number;
+  /** One per network device; this replica opens and shuts them, their owner detaches them. */
+  gates?: readonly OutputGate[];
   log: Logger;
   /** Writes down, durably, that a higher term exists and the guest must not run here. */
   recordFenced(term: number): void;
@@ -44,6 +47,7 @@ export interface ReplicaOptions {
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #source: Source;
+  readonly #gates: readonly OutputGate[];
   readonly #window: EpochWindow<OutgoingEpoch>;
   readonly #meters = new Meters();
   readonly #stop = new AbortController();
@@ -59,22 +63,41 @@ export class Replica {
   #syncBytes = 0;
   #wake: () => void = () => {};
   #done: Promise<void> | undefined;
+  #hurried = false;
 
   constructor(source: Source, options: ReplicaOptions) {
     this.#source = source;
     this.#options = options;
-    this.#window = new EpochWindow({ maxEpochs: options.windowEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
+    this.#gates = options.gates ?? [];
+    const maxEpochs = Math.min(options.windowEpochs, ...this.#gates.map((gate) => gate.maxEpochs));
+    this.#window = new EpochWindow({ maxEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
   }
 
-  /** Attaches to the guest (starting it if that is allowed), then protects it until stop(). Rejects if the guest cannot be attached to. */
-  async start({ mayStart = true } = {}): Promise<void> {
+  /**
+   * Attaches to the guest (starting it if that is allowed), then protects it until stop(). Rejects if the guest cannot be
+   * attached to. The output of a `serving` guest leaves until protection begins; one that was protected before may run
+   * elsewhere by now, and stays silent until its first acknowledgement.
+   */
+  async start({
+    mayStart = true,
+    serving = mayStart,
+  }: {
+    mayStart?: boolean;
+    serving?: boolean;
+  } = {}): Promise<void> {
     await this.#source.attach({ mayStart });
     this.#source.onGuestEnd((state) => this.#onGuestEnd(state));
+    for (const gate of this.#gates) {
+      gate.attach();
+      if (serving) gate.openUnprotected();
+      gate.onPressure(() => this.#hurry());
+    }
     this.#done = this.#run();
   }
 
   /** Ends protection. `forget` tells the backup to drop its standby; the guest runs on. */
   async stop({ forget }: { forget: boolean }): Promise<void> {
+    const fenced = this.#state === 'FENCED';
     this.#stop.abort();
     this.#wake();
     await this.#done;
@@ -82,11 +105,16 @@ export class Replica {
     this.#session?.close();
     await this.#source.detach();
     this.#dropLineage();
+    for (const gate of this.#gates) {
+      if (forget && !fenced) gate.openUnprotected();
+      else gate.close();
+    }
     this.#become('ENDED');
   }
 
   status(): VmStatus {
     const { spec, peer, term, epochMs, windowEpochs } = this.#options;
+    const held = heldBy(this.#gates);
     return {
       vm: spec.name,
       role: 'primary',
@@ -106,6 +134,7 @@ export class Replica {
       wireBytes: this.#meters.pastWireBytes + this.#epochBytes,
       memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
       guest: this.#guest,
+      ...(held && { held }),
       since: this.#since.toISOString(),
     };
   }
@@ -177,6 +206,7 @@ export class Replica {
       session,
       window: this.#window,
       meters: this.#meters,
+      gates: this.#gates,
       term: this.#options.term,
       epochMs: this.#options.epochMs,
       signal: this.#stop.signal,
@@ -189,6 +219,10 @@ export class Replica {
         this.#degrade(error, undefined);
       },
       running: () => session.open && !this.#ended,
+      hurried: () => this.#hurried,
+      onCaptured: () => {
+        this.#hurried = false;
+      },
     };
     await runEpochs(context);
   }
@@ -228,9 +262,22 @@ export class Replica {
     const capture = this.#capture;
     for (const item of this.#window.ack(ack.epoch)) {
       if (capture) releaseEpoch(capture, item);
+      this.#letOut(item, ack.promiseMs);
       this.#meters.commit(now - item.capturedAtMs, now);
     }
     if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');
+    this.#wake();
+  }
+
+  /** The backup has this epoch, and does not resume the guest before its promise ends: so much time its output has. */
+  #letOut({ epoch, commitSentMs }: OutgoingEpoch, promiseMs: number): void {
+    if (commitSentMs === undefined || this.#ended) return;
+    for (const gate of this.#gates) gate.release(epoch, commitSentMs + promiseMs);
+  }
+
+  /** A gate is half full: the running epoch ends now. */
+  #hurry(): void {
+    this.#hurried = true;
     this.#wake();
   }
 
@@ -260,6 +307,7 @@ export class Replica {
   /** A higher term exists (safety rule 1): this copy of the guest must never run again. */
   #fence(error: RomulusError, term: number): void {
     this.#become('FENCED', error);
+    for (const gate of this.#gates) gate.discard();
     this.#options.recordFenced(term);
     this.#source.fence().catch((thrown) => {
       this.#options.log.fatal(

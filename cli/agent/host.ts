@@ -6,6 +6,8 @@ import { openTarget } from '../../backup/hypervisor/open.ts';
 import { Standby } from '../../backup/standby.ts';
 import { preloadPath } from '../../native/preload.ts';
 import { openSource } from '../../primary/hypervisor/open.ts';
+import type { OutputGate } from '../../primary/output/gate.ts';
+import { openGates } from '../../primary/output/open.ts';
 import { Replica } from '../../primary/replica.ts';
 import type { AgentConfig } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
@@ -42,6 +44,8 @@ export class Host {
   readonly #options: HostOptions;
   readonly #replicas = new Map<string, Replica>();
   readonly #standbys = new Map<string, Standby>();
+  /** Also of guests no longer protected: the relay is their way to the world. */
+  readonly #gates = new Map<string, OutputGate[]>();
   /** VMs that could not be taken up after a restart, and why. */
   readonly #failed = new Map<string, VmStatus>();
 
@@ -57,7 +61,7 @@ export class Host {
     for (const vm of readdirSync(root)) {
       try {
         const record = readRecord<ProtectionRecord>(this.#protectionPath(vm));
-        if (record) await this.#startReplica(vm, record, { mayStart: false });
+        if (record) await this.#startReplica(vm, record, { mayStart: false, serving: false });
         else await (await this.#openStandby(vm)).recover();
       } catch (thrown) {
         const error = asRomulusError(thrown);
@@ -115,7 +119,7 @@ export class Host {
     mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
     writeRecord(this.#protectionPath(vm), record);
     try {
-      await this.#startReplica(vm, record, { mayStart: promoted === undefined });
+      await this.#startReplica(vm, record, { mayStart: promoted === undefined, serving: true });
     } catch (thrown) {
       // A promoted guest runs on whatever failed here, and must not be forgotten.
       if (promoted === undefined) removeRecord(this.#protectionPath(vm));
@@ -180,6 +184,7 @@ export class Host {
         },
       );
     }
+    this.#dropGates(vm);
     mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
     return this.#openStandby(vm);
   }
@@ -190,12 +195,13 @@ export class Host {
       ...[...this.#replicas.values()].map((replica) => replica.stop({ forget: false })),
       ...[...this.#standbys.values()].map((standby) => standby.close()),
     ]);
+    for (const vm of [...this.#gates.keys()]) this.#dropGates(vm);
   }
 
   async #startReplica(
     vm: string,
     record: ProtectionRecord,
-    { mayStart }: { mayStart: boolean },
+    start: { mayStart: boolean; serving: boolean },
   ): Promise<void> {
     const { config, tls, silenceMs, log, events } = this.#options;
     const peer = config.peers[record.to];
@@ -213,6 +219,8 @@ export class Host {
     const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
     if (term.current.term === 0) await term.save({ term: 1, role: 'primary', epoch: 0 });
     const source = await openSource(record.spec, { runDir: config.runDir, preloadPath: preloadPath() });
+    const gates = this.#gates.get(vm) ?? openGates(record.spec, { runDir: config.runDir });
+    this.#gates.set(vm, gates);
     const replica = new Replica(source, {
       node: config.node,
       spec: record.spec,
@@ -224,11 +232,17 @@ export class Host {
       silenceMs,
       threads: config.threads,
       term: term.current.term,
+      gates,
       log,
       recordFenced: (fencedByTerm) => writeRecord(this.#protectionPath(vm), { ...record, fencedByTerm }),
       onEvent: (kind, fields) => events.emit(vm, kind, fields),
     });
-    await replica.start({ mayStart });
+    try {
+      await replica.start(start);
+    } catch (thrown) {
+      this.#dropGates(vm);
+      throw thrown;
+    }
     this.#failed.delete(vm);
     this.#replicas.set(vm, replica);
   }
@@ -258,6 +272,11 @@ export class Host {
     return standby;
   }
 
+  #dropGates(vm: string): void {
+    for (const gate of this.#gates.get(vm) ?? []) gate.detach();
+    this.#gates.delete(vm);
+  }
+
   #vmDir(vm: string): string {
     return join(this.#options.config.dataDir, 'vms', vm);
   }
@@ -277,12 +296,13 @@ export class Host {
 /** What this host's own config says about where a guest's files lie here. */
 function localPaths(spec: VmSpec | undefined): Partial<VmSpec> {
   if (spec === undefined) return {};
-  const { kernel, initrd, disk, serialLog } = spec;
+  const { kernel, initrd, disk, serialLog, networks } = spec;
   return {
     ...(kernel && { kernel }),
     ...(initrd && { initrd }),
     ...(disk && { disk }),
     ...(serialLog && { serialLog }),
+    ...(networks && { networks }),
   };
 }
 

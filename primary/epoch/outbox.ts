@@ -1,5 +1,6 @@
 /** From the engine's slabs to the wire: compresses where it pays, keeps each epoch for sending again, gives slabs back. */
 
+import { engine } from '../../native/index.ts';
 import { crashPoint } from '../../shared/crash-point.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import { compressPayload, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
@@ -25,6 +26,8 @@ export interface OutgoingEpoch extends InFlight {
   capturedAtMs: number;
   checkpoint: Checkpoint;
   chunks: PackedChunk[];
+  /** CLOCK_BOOTTIME just before its commit was last sent: from then on the backup's promise counts (safety rule 8). */
+  commitSentMs?: number;
 }
 
 /** Compresses or copies out one chunk; its slab is free afterwards unless the result says `held`. */
@@ -77,6 +80,7 @@ export async function sendEpoch(session: Session, term: number, outgoing: Outgoi
   const { checkpoint, chunks, epoch } = outgoing;
   const sends = chunks.map(({ region, payload }) => session.sendChunk(epoch, region, payload));
   crashPoint('primary.chunks-sent');
+  outgoing.commitSentMs = engine().bootTimeMs();
   sends.push(
     session.sendCommit({
       term,
