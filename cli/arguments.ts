@@ -36,6 +36,14 @@ export function countArgument(text: string): number {
   return count;
 }
 
+/** "100M", "1G", "2.5G": bits per second, as links are named. */
+export function linkArgument(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([MG])$/.exec(text) ?? [];
+  const bits = Number(digits) * (unit === 'G' ? 1e9 : 1e6);
+  if (!(bits >= 1e6)) throw new InvalidArgumentError('a rate like 100M or 10G (bits per second)');
+  return bits;
+}
+
 /** For options that may be given several times. */
 export function collect(value: string, before: string[]): string[] {
   return [...before, value];

@@ -14,6 +14,7 @@ import { doctor } from './verbs/doctor.ts';
 import { failover } from './verbs/failover.ts';
 import { list } from './verbs/list.ts';
 import { protect } from './verbs/protect.ts';
+import { record } from './verbs/record.ts';
 import { replay } from './verbs/replay.ts';
 import { status } from './verbs/status.ts';
 import { unprotect } from './verbs/unprotect.ts';
@@ -30,6 +31,7 @@ const verbs: Verb[] = [
   config,
   demo,
   replay,
+  record,
 ];
 
 const program = new Command('romulus')
