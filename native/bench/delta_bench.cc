@@ -108,12 +108,12 @@ void report(const Trace& trace, const char* method, uint32_t threads, const Size
       .field("gbPerCpuS", static_cast<double>(raw) / static_cast<double>(times.cpu_ns));
 }
 
-void measure(const Trace& trace, const char* name, uint32_t threads, uint32_t rounds, const Method& method, Rows& rows) {
+void measure(const Trace& trace, Replica& replica, const char* name, uint32_t threads, uint32_t rounds,
+             const Method& method, Rows& rows) {
   std::vector<Times> runs;
   Sizes sizes;
   for (uint32_t round = 0; round < rounds; round++) {
-    Replica replica(trace, threads);
-    if (!replica.ready) return;
+    replica.rewind(trace);
     Times times;
     sizes = {};
     for (const TraceEpoch& epoch : trace.epochs()) {
@@ -144,18 +144,25 @@ void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
   const auto compare = [](Replica& replica, const TraceEpoch& epoch) {
     return Sizes{compare_both(replica.pair(epoch)), 0};
   };
-  measure(trace, "limit-read", 1, rounds, read, rows);
-  measure(trace, "limit-compare", 1, rounds, compare, rows);
-  measure(trace, "pages", 1, rounds, copy_pages, rows);
-  measure(trace, "xbzrle", 1, rounds, xbzrle(xbzrle_encode_scalar), rows);
-  measure(trace, "xbzrle-simd", 1, rounds, xbzrle(xbzrle_encode_simd), rows);
+  Replica single(trace, 1);
+  if (!single.ready) return;
+  measure(trace, single, "limit-read", 1, rounds, read, rows);
+  measure(trace, single, "limit-compare", 1, rounds, compare, rows);
+  measure(trace, single, "pages", 1, rounds, copy_pages, rows);
+  measure(trace, single, "xbzrle", 1, rounds, xbzrle(xbzrle_encode_scalar), rows);
+  measure(trace, single, "xbzrle-simd", 1, rounds, xbzrle(xbzrle_encode_simd), rows);
   for (uint32_t threads = 1; threads <= max_threads; threads *= 2) {
-    measure(trace, "romulus", threads, rounds, romulus_plain, rows);
+    if (threads == 1) {
+      measure(trace, single, "romulus", 1, rounds, romulus_plain, rows);
+      continue;
+    }
+    Replica replica(trace, threads);
+    if (replica.ready) measure(trace, replica, "romulus", threads, rounds, romulus_plain, rows);
   }
-  measure(trace, "romulus+zstd1", 1, rounds, romulus_zstd({.level = 1}), rows);
-  measure(trace, "romulus+zstd1long", 1, rounds, romulus_zstd({.level = 1, .long_window = true}), rows);
-  measure(trace, "romulus+zstd-fast3", 1, rounds, romulus_zstd({.level = -3}), rows);
-  measure(trace, "romulus+zstd3", 1, rounds, romulus_zstd({.level = 3}), rows);
+  measure(trace, single, "romulus+zstd1", 1, rounds, romulus_zstd({.level = 1}), rows);
+  measure(trace, single, "romulus+zstd1long", 1, rounds, romulus_zstd({.level = 1, .long_window = true}), rows);
+  measure(trace, single, "romulus+zstd-fast3", 1, rounds, romulus_zstd({.level = -3}), rows);
+  measure(trace, single, "romulus+zstd3", 1, rounds, romulus_zstd({.level = 3}), rows);
 }
 
 void bench_apply(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows& rows) {
@@ -163,10 +170,11 @@ void bench_apply(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
     std::vector<Times> copies;
     std::vector<Times> applies;
     Sizes sizes;
+    Replica replica(trace, threads);
+    Mapping image;
+    if (!replica.ready || !image.anonymous(trace.ram_bytes()).ok()) return;
     for (uint32_t round = 0; round < rounds; round++) {
-      Replica replica(trace, threads);
-      Mapping image;
-      if (!replica.ready || !image.anonymous(trace.ram_bytes()).ok()) return;
+      replica.rewind(trace);
       trace.load_initial(image);
       Times copying;
       Times applying;

@@ -42,9 +42,9 @@ bool parse(int count, char** words, Arguments& arguments) {
       continue;
     }
     Trace& trace = arguments.traces.emplace_back();
-    // 64 MiB an epoch: more than any cache.
-    if (word == "dense") trace.synthesize("dense", 16384, 4, 512);
-    else if (word == "sparse") trace.synthesize("sparse", 16384, 4, 8);
+    // 32 MiB an epoch, each version: more than the caches hold.
+    if (word == "dense") trace.synthesize("dense", 8192, 3, 512);
+    else if (word == "sparse") trace.synthesize("sparse", 8192, 3, 8);
     else if (const romulus::Status status = trace.read(words[i]); !status.ok()) {
       std::fprintf(stderr, "romulus-bench: %s: %s\n", words[i], status.what);
       std::exit(1);

@@ -19,9 +19,13 @@ struct Replica {
   explicit Replica(const Trace& trace, uint32_t threads) : slabs(1 << 20, 1024), encoder(memory, shadow, threads, slabs) {
     ready = memory.anonymous(trace.ram_bytes()).ok() && shadow.anonymous(trace.ram_bytes()).ok() &&
             dirty.create(pages_in(trace.ram_bytes())).ok() && encoder.prepare().ok();
-    if (!ready) return;
+  }
+
+  /** Back to what the guest began with. */
+  void rewind(const Trace& trace) {
     trace.load_initial(memory);
     trace.load_initial(shadow);
+    dirty.clear();
   }
 
   PagePair pair(const TraceEpoch& epoch) const { return {epoch.pages, memory.data(), shadow.data()}; }

@@ -42,13 +42,13 @@ void ChunkWriter::add(uint64_t page, const PageDelta& delta, const uint8_t* shad
 
   head_bytes_ += write_page_number(head_ + head_bytes_, page - next_page_, form);
   if (form == Form::delta) {
-    store_le(head_ + head_bytes_, delta.line_mask);
-    std::memcpy(head_ + head_bytes_ + 8, word_masks_, sizeof word_masks_);  // all 64: a fixed size is faster
-    head_bytes_ += 8 + lines;
+    store_le(head_ + head_bytes_, delta.line_mask);  // the word masks behind it are in place
+    head_bytes_ += sizeof(uint64_t) + lines;
     data_bytes_ += delta_bytes;
   } else if (form == Form::whole) {
-    // The shadow, not the guest's page: that may have changed again, the shadow is what the digest speaks of.
-    std::memcpy(data(), shadow_page, kPageBytes);
+    // If every word changed, the page lies there already. Else it comes from the shadow, not from the guest, who may have
+    // changed it again: the shadow is what the digest speaks of.
+    if (delta.words < kPageBytes / kWordBytes) std::memcpy(data(), shadow_page, kPageBytes);
     data_bytes_ += kPageBytes;
   }
   next_page_ = page + 1;

@@ -19,9 +19,11 @@ class ChunkWriter {
   /** Makes sure that any page fits, with a new slab if need be; false when there is none. */
   bool make_room(std::vector<Chunk>& done) noexcept;
 
-  /** Where a kernel writes the next page's words and masks. */
+  /** Where a kernel writes the words of `page`, and its word masks: their final places, if it becomes a delta. */
   uint8_t* data() const noexcept { return payload_ + kPayloadHeaderBytes + data_bytes_; }
-  uint8_t* word_masks() noexcept { return word_masks_; }
+  uint8_t* word_masks(uint64_t page) const noexcept {
+    return head_ + head_bytes_ + page_number_bytes(page - next_page_) + sizeof(uint64_t);
+  }
 
   /** Adds the page just compared, in the form that is smallest. */
   void add(uint64_t page, const PageDelta& delta, const uint8_t* shadow_page, EncodeCounts& counts) noexcept;
@@ -38,7 +40,6 @@ class ChunkWriter {
   uint64_t head_bytes_ = 0;
   uint32_t pages_ = 0;
   uint64_t next_page_ = 0;
-  uint8_t word_masks_[kLinesPerPage];
 };
 
 }  // namespace romulus

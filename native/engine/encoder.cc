@@ -69,7 +69,7 @@ void Encoder::encode_slot(Epoch& epoch, uint32_t slot) noexcept {
       }
       const uint64_t ahead = std::min(i + kPrefetchPages, epoch.count - 1);
       const PageEncode page = {bytes_of(memory_, i), bytes_of(shadow_, i),     epoch.pages[i],
-                               writer.word_masks(),  writer.data(),            bytes_of(memory_, ahead),
+                               writer.word_masks(epoch.pages[i]), writer.data(),            bytes_of(memory_, ahead),
                                bytes_of(shadow_, ahead)};
       writer.add(page.page, encode_page(page), page.shadow, mine.counts);
     }

@@ -77,6 +77,12 @@ inline uint64_t write_page_number(uint8_t* to, uint64_t gap, Form form) noexcept
   return length;
 }
 
+/** Bytes that write_page_number takes for this gap, whatever the form. */
+inline uint64_t page_number_bytes(uint64_t gap) noexcept {
+  const uint64_t bits = 64 - static_cast<uint64_t>(__builtin_clzll(gap << 2 | 1));
+  return (bits + 6) / 7;
+}
+
 /** Reads all of a payload and touches nothing; on success `pages_named` is its page count. */
 Status check_payload(std::span<const uint8_t> payload, uint64_t pages, uint64_t& pages_named) noexcept;
 
