@@ -2,10 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { QemuTarget } from '../../backup/hypervisor/qemu.ts';
+import { QemuSource } from '../../primary/hypervisor/qemu.ts';
 import { qemuFiles } from '../../shared/hypervisor/qemu-args.ts';
 import { findQemu, killQemu } from '../../shared/hypervisor/qemu-process.ts';
 import { checkpointByHand } from '../support/checkpoint.ts';
@@ -65,6 +67,32 @@ describe('a QEMU guest', () => {
     } finally {
       await target.stop();
       await source.detach();
+    }
+  });
+
+  it('can be protected in its turn once promoted', async () => {
+    const source = await boot();
+    const target = new QemuTarget({ preloadPath: guest.preloadPath });
+    const standbyLog = join(guest.dir, 'standby.log');
+    const promoted = { ...guest.spec, name: 'promoted', serialLog: standbyLog };
+    try {
+      const { files, statePath } = await checkpointByHand(source, join(guest.dir, 'standby'));
+      await source.detach();
+      // Where a Source of that name looks for its guest.
+      await target.prepare(promoted, { ...files, runDir: join(guest.dir, promoted.name) });
+      await target.start(statePath);
+      const reverse = new QemuSource(promoted, { runDir: guest.dir, preloadPath: guest.preloadPath });
+      await reverse.attach({ mayStart: false });
+      expect(reverse.pid).toBe(target.pid);
+      expect(reverse.trackingReason).toBe(undefined);
+      expect(reverse.kept).toBe(true);
+      const again = await checkpointByHand(reverse, join(guest.dir, 'second'));
+      expect(readFileSync(again.statePath).length).toBeGreaterThan(0);
+      await waitForTicks(standbyLog, 3);
+      expect(serialLines(standbyLog).filter(isFault)).toEqual([]);
+      await reverse.detach();
+    } finally {
+      await target.stop();
     }
   });
 
