@@ -19,13 +19,21 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
+import { addServices, networkModules } from './services.ts';
 
 const run = promisify(execFile);
 const sourceDir = fileURLToPath(new URL('.', import.meta.url)).replace('/dist/guest/', '/guest/');
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
 /** Tells QEMU of a panic, by way of its pvpanic device; in the order in which they load. */
 const MODULES = ['pvpanic.ko', 'pvpanic-mmio.ko'];
+const KEPT_MODULES = [...MODULES, ...networkModules];
 const MAX_COMMAND_OUTPUT_BYTES = 256 * 1024 * 1024;
+
+/** What a guest with a network serves its clients: Redis without persistence, and byte-exact transfers (transfer.c). */
+export interface GuestServices {
+  /** Address with prefix length, "10.77.0.2/24". */
+  address: string;
+}
 
 export interface Guest {
   kernel: string;
@@ -47,16 +55,26 @@ export function cacheDir(): string {
 }
 
 /** Paths of the built guest. Builds what the cache lacks; needs gcc, busybox-static, cpio and, the first time, apt's archive. */
-export async function buildGuest(workload: GuestWorkload = {}): Promise<Guest> {
-  const kernelDir = await once('linux', KERNEL_PACKAGE, downloadKernel);
+export async function buildGuest(workload: GuestWorkload = {}, services?: GuestServices): Promise<Guest> {
+  const kernelVersion = createHash('sha256').update(KEPT_MODULES.join()).digest('hex').slice(0, 8);
+  const kernelDir = await once('linux', `${KERNEL_PACKAGE}-${kernelVersion}`, downloadKernel);
+  const modules = services ? KEPT_MODULES : MODULES;
   const inputs = [
     ...['heartbeat.c', 'init'].map((name) => join(sourceDir, name)),
-    ...MODULES.map((name) => join(kernelDir, name)),
+    ...(services ? ['transfer.c', 'services'].map((name) => join(sourceDir, name)) : []),
+    ...modules.map((name) => join(kernelDir, name)),
   ];
   const sources = await Promise.all(inputs.map((path) => readFile(path)));
   const fingerprint = createHash('sha256').update(Buffer.concat(sources)).digest('hex').slice(0, 16);
-  const initrd = await once('initrd', fingerprint, (dir) => buildInitramfs(dir, kernelDir));
-  return { kernel: join(kernelDir, 'vmlinuz'), initrd, append: appendLine(workload) };
+  const initrd = await once('initrd', fingerprint, async (dir) => {
+    const root = join(dir, 'root');
+    await layOut(dir, root);
+    if (services) await addServices(root, sourceDir, command);
+    for (const module of modules) await copyFile(join(kernelDir, module), join(root, 'lib', module));
+    return pack(dir, root);
+  });
+  const append = appendLine(workload) + (services ? ` services.address=${services.address}` : '');
+  return { kernel: join(kernelDir, 'vmlinuz'), initrd, append };
 }
 
 /** The kernel command line alone. */
@@ -103,13 +121,13 @@ async function downloadKernel(dir: string): Promise<string> {
   await mkdir(kept);
   await rename(join(boot, kernel), join(kept, 'vmlinuz'));
   for (const file of await readdir(join(dir, 'root'), { recursive: true, withFileTypes: true })) {
-    if (MODULES.includes(file.name)) await rename(join(file.path, file.name), join(kept, file.name));
+    if (KEPT_MODULES.includes(file.name)) await rename(join(file.path, file.name), join(kept, file.name));
   }
   return kept;
 }
 
-async function buildInitramfs(dir: string, kernelDir: string): Promise<string> {
-  const root = join(dir, 'root');
+/** What every demo guest has: busybox, the workload, and the first process. */
+async function layOut(dir: string, root: string): Promise<void> {
   for (const name of ['bin', 'dev', 'lib', 'proc', 'sys']) await mkdir(join(root, name), { recursive: true });
   const busybox = await firstExisting(['/bin/busybox', '/usr/bin/busybox']);
   await copyFile(busybox, join(root, 'bin', 'busybox'));
@@ -121,13 +139,14 @@ async function buildInitramfs(dir: string, kernelDir: string): Promise<string> {
     ['-O2', '-static', '-o', join(root, 'bin', 'heartbeat'), join(sourceDir, 'heartbeat.c')],
     dir,
   );
-  for (const module of MODULES) await copyFile(join(kernelDir, module), join(root, 'lib', module));
   await copyFile(join(sourceDir, 'init'), join(root, 'init'));
   await chmod(join(root, 'init'), 0o755);
+}
+
+async function pack(dir: string, root: string): Promise<string> {
   const names = (await command('find', ['.', '-print0'], root)).split('\0').filter(Boolean).sort();
   await writeFile(join(dir, 'names'), names.join('\n'));
-  const pack = 'cpio --quiet --owner 0:0 -o -H newc < ../names | gzip -n -1 > ../initrd';
-  await command('sh', ['-c', pack], root);
+  await command('sh', ['-c', 'cpio --quiet --owner 0:0 -o -H newc < ../names | gzip -n -1 > ../initrd'], root);
   return join(dir, 'initrd');
 }
 
@@ -143,6 +162,7 @@ const PACKAGE_OF: Record<string, string> = {
   cpio: 'cpio',
   'apt-get': 'apt',
   'dpkg-deb': 'dpkg',
+  ldd: 'libc-bin redis-server',
 };
 
 async function command(file: string, args: string[], cwd: string): Promise<string> {
