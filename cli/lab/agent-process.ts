@@ -27,6 +27,8 @@ export class AgentProcess {
   readonly port: number;
   readonly folders: AgentFolders;
   readonly client: AgentClient;
+  /** What its command line begins with: `ip netns exec NAME` for an agent in a network of its own. */
+  launcher: string[] = [];
   #child: ChildProcess | undefined;
 
   private constructor(name: string, port: number, dir: string, imageDir: string) {
@@ -62,7 +64,9 @@ export class AgentProcess {
       '/dist/cli/main.js',
     );
     const hook = import.meta.url.endsWith('.ts') ? ['--import', 'tsx'] : [];
-    const child = spawn(process.execPath, [...hook, main, 'agent', '--config', this.folders.config], {
+    const agent = [process.execPath, ...hook, main, 'agent', '--config', this.folders.config];
+    const [file = '', ...args] = [...this.launcher, ...agent];
+    const child = spawn(file, args, {
       stdio: ['ignore', 'ignore', log],
       env: { ...process.env, ROMULUS_CRASH_AT: undefined, ...env },
     });

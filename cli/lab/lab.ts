@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
 import { RomulusError } from '../../shared/errors.ts';
-import type { AgentEvent, VmStatus } from '../../shared/status.ts';
+import type { AgentEvent, FailoverResult, VmStatus } from '../../shared/status.ts';
 import { AgentProcess } from './agent-process.ts';
+import { GUEST_PREFIXED, type Segment } from './segment.ts';
 
 export const VM = 'demo';
 const TMPFS = '/dev/shm';
@@ -17,6 +18,8 @@ export interface LabOptions {
   memoryMiB?: number;
   epochMs: number;
   workload?: GuestWorkload;
+  /** Gives the guest a network with services on it; the segment goes with the lab. */
+  segment?: Segment;
 }
 
 export class Lab {
@@ -24,17 +27,26 @@ export class Lab {
   readonly imageRoot: string;
   readonly primary: AgentProcess;
   readonly backup: AgentProcess;
+  readonly segment: Segment | undefined;
 
-  private constructor(dir: string, imageRoot: string, primary: AgentProcess, backup: AgentProcess) {
+  private constructor(
+    dir: string,
+    imageRoot: string,
+    primary: AgentProcess,
+    backup: AgentProcess,
+    segment: Segment | undefined,
+  ) {
     this.dir = dir;
     this.imageRoot = imageRoot;
     this.primary = primary;
     this.backup = backup;
+    this.segment = segment;
   }
 
   /** Builds the guest if need be and lays out both hosts; nothing runs yet. */
   static async create(options: LabOptions): Promise<Lab> {
-    const guest = await buildGuest(options.workload);
+    const { segment } = options;
+    const guest = await buildGuest(options.workload, segment && { address: GUEST_PREFIXED });
     // Short paths: unix sockets end at 107 bytes.
     const dir = mkdtempSync(join(tmpdir(), 'rom-'));
     const imageRoot = mkdtempSync(join(TMPFS, 'rom-'));
@@ -49,9 +61,17 @@ export class Lab {
       append: guest.append,
       epoch: `${options.epochMs}ms`,
     };
-    primary.configure(backup, { [VM]: { ...vm, serialLog: join(dir, 'a', 'serial.log') } });
-    backup.configure(primary, { [VM]: { ...vm, serialLog: join(dir, 'b', 'serial.log') } });
-    return new Lab(dir, imageRoot, primary, backup);
+    const on = (side: 'a' | 'b') => ({
+      [VM]: {
+        ...vm,
+        serialLog: join(dir, side, 'serial.log'),
+        ...(segment && { networks: [segment.network(side)] }),
+      },
+    });
+    primary.configure(backup, on('a'));
+    backup.configure(primary, on('b'));
+    for (const agent of [primary, backup]) agent.launcher = segment?.launcher ?? [];
+    return new Lab(dir, imageRoot, primary, backup, segment);
   }
 
   serialLog(side: 'a' | 'b'): string {
@@ -128,6 +148,35 @@ export class Lab {
     await host.ended();
   }
 
+  /** A power cut of one host, and the operator's failover to the other once that has noticed. */
+  async failOver(from: AgentProcess, to: AgentProcess): Promise<FailoverResult> {
+    const lost = this.watch(
+      to,
+      (event) => event.kind === 'lost',
+      async () => {
+        await this.pullPlug(from);
+        return false;
+      },
+    );
+    await lost;
+    return to.client.failover({ vm: VM });
+  }
+
+  /** The dead host's agent comes back as the backup of the guest that was promoted on the other; resolves when PROTECTED. */
+  async swap(from: AgentProcess, to: AgentProcess): Promise<void> {
+    await from.start();
+    await to.client.protect({ vm: VM, to: from.name });
+    await this.untilProtected(to);
+  }
+
+  async untilProtected(agent: AgentProcess): Promise<void> {
+    await this.watch(
+      agent,
+      (event) => event.kind === 'state' && event.state === 'PROTECTED',
+      async () => (await agent.client.vm(VM)).state === 'PROTECTED',
+    );
+  }
+
   /** Ends everything this lab started and, unless `keep`, removes its folders. */
   async close({ keep = false } = {}): Promise<void> {
     await Promise.all([this.primary.end('SIGKILL'), this.backup.end('SIGKILL')]);
@@ -140,6 +189,7 @@ export class Lab {
         // it is gone already, as the demo's primary is
       }
     }
+    this.segment?.remove();
     if (keep) return;
     for (const dir of [this.dir, this.imageRoot]) rmSync(dir, { recursive: true, force: true });
   }

@@ -54,6 +54,7 @@ export async function runEpochs(context: LoopContext): Promise<void> {
       sending = sendEpoch(session, term, outgoing).catch(() => {}); // the session reports its own end
       context.onEpoch({
         epoch,
+        beganMs: round(began),
         pauseMs: round(checkpoint.times.pauseMs),
         dirtyPages: checkpoint.dirtyPages,
         changedPages: checkpoint.changedPages,

@@ -32,8 +32,6 @@ export interface KillOutcome {
   faults: string[];
 }
 
-const isState = (state: string) => (event: AgentEvent) => event.kind === 'state' && event.state === state;
-
 /** An agent that is down comes back and dies at the `count`-th passage of a crash point, or by a plain kill -9 after `ms`. */
 export async function killBackup(lab: Lab, point: string, count: number): Promise<KillOutcome> {
   const syncs: AgentEvent[] = [];
@@ -47,7 +45,7 @@ export async function killBackup(lab: Lab, point: string, count: number): Promis
   await lab.backup.ended();
   await lab.backup.start();
   const verified = await verify(lab.backup);
-  await untilProtected(lab, lab.primary);
+  await lab.untilProtected(lab.primary);
   stop.abort();
   await watching;
   return {
@@ -62,10 +60,6 @@ export function verify(agent: AgentProcess): Promise<{ epoch: number; expected: 
   return agent.client.verify(VM);
 }
 
-export async function untilProtected(lab: Lab, agent: AgentProcess): Promise<void> {
-  await lab.watch(agent, isState('PROTECTED'), async () => (await agent.client.vm(VM)).state === 'PROTECTED');
-}
-
 /** The primary's agent dies at a crash point; its guest must tick on before any agent is back. */
 export async function killPrimaryAgent(
   lab: Lab,
@@ -77,7 +71,7 @@ export async function killPrimaryAgent(
   await lab.primary.ended();
   const ticked = await ticksOn(lab.serialLog('a'));
   await lab.primary.start();
-  await untilProtected(lab, lab.primary);
+  await lab.untilProtected(lab.primary);
   return { ticked, faults: readHeartbeats(lab.serialLog('a')).faults };
 }
 
@@ -105,16 +99,19 @@ export interface PlugOutcome {
  * dead host's agent comes back as the backup of the promoted guest, and both are ready for the next round.
  */
 export async function pullPlugAndSwap(lab: Lab, from: AgentProcess, to: AgentProcess): Promise<PlugOutcome> {
-  const lost = lab.watch(to, (event) => event.kind === 'lost');
-  await lab.pullPlug(from);
+  const lost = lab.watch(
+    to,
+    (event) => event.kind === 'lost',
+    async () => {
+      await lab.pullPlug(from);
+      return false;
+    },
+  );
   await lost;
   const verified = await verify(to);
   const result = await to.client.failover({ vm: VM });
-  const side = to === lab.primary ? 'a' : 'b';
-  const ticked = await ticksOn(lab.serialLog(side));
-  await from.start();
-  await to.client.protect({ vm: VM, to: from.name });
-  await untilProtected(lab, to);
+  const ticked = await ticksOn(lab.serialLog(to === lab.primary ? 'a' : 'b'));
+  await lab.swap(from, to);
   return {
     imageWhole: verified.found === verified.expected && verified.epoch === result.epoch,
     decisionToRunningMs: result.decisionToRunningMs,

@@ -1,0 +1,111 @@
+/** A client that writes to the guest's Redis over one connection and keeps a ledger of every acknowledged write. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { Samples } from '../../shared/samples.ts';
+import { Connection } from './connection.ts';
+import type { Segment } from './segment.ts';
+
+const REDIS_PORT = 6379;
+const CONNECT_POLL_MS = 200;
+const REPLY_END = '\r\n';
+
+export class RedisLedger {
+  readonly #connection: Connection;
+  #received = '';
+  #stopped = false;
+  #writing: Promise<void> = Promise.resolve();
+  /** Writes acknowledged: keys w1 to wN, each with its number as its value. */
+  acknowledged = 0;
+  /** Longest time between two acknowledgements. */
+  longestGapMs = 0;
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Connects as soon as Redis answers in the guest; gives up with what the last try threw. */
+  static async open(segment: Segment, timeoutMs: number): Promise<RedisLedger> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const ledger = new RedisLedger(new Connection(segment, REDIS_PORT));
+      try {
+        await ledger.#call('PING');
+        return ledger;
+      } catch (thrown) {
+        await ledger.close();
+        if (performance.now() > deadline) throw thrown;
+        await delay(CONNECT_POLL_MS);
+      }
+    }
+  }
+
+  get survived(): boolean {
+    return this.#connection.open;
+  }
+
+  /** Writes one after the other, each acknowledged before the next, until stop(). */
+  start(): void {
+    this.#writing = this.#write();
+    this.#writing.catch(() => {}); // stop() tells
+  }
+
+  /** Ends the writing and waits for the last acknowledgement; rejects if the connection was lost. */
+  stop(): Promise<void> {
+    this.#stopped = true;
+    return this.#writing;
+  }
+
+  /** Acknowledged writes that Redis does not know, asked over the same connection. */
+  async lost(): Promise<number> {
+    let lost = 0;
+    for (let i = 1; i <= this.acknowledged; i++) {
+      const found = await this.#call(`GET w${i}`);
+      if (found !== String(i)) lost += 1;
+    }
+    return lost;
+  }
+
+  /** Time of single requests, one after the other. */
+  async latencies(requests: number): Promise<Samples> {
+    const samples = new Samples(requests);
+    for (let i = 0; i < requests; i++) {
+      const began = performance.now();
+      await this.#call(`SET latency ${i}`);
+      samples.add(performance.now() - began);
+    }
+    return samples;
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  async #write(): Promise<void> {
+    let last = performance.now();
+    while (!this.#stopped) {
+      const next = this.acknowledged + 1;
+      await this.#call(`SET w${next} ${next}`);
+      this.acknowledged = next;
+      const now = performance.now();
+      this.longestGapMs = Math.max(this.longestGapMs, now - last);
+      last = now;
+    }
+  }
+
+  /** One inline command; a status or bulk reply's text, '' for nil. */
+  async #call(command: string): Promise<string> {
+    await this.#connection.write(`${command}${REPLY_END}`);
+    const head = await this.#line();
+    if (head.startsWith('-')) throw new Error(`Redis said ${head}`);
+    if (!head.startsWith('$')) return head.slice(1);
+    return head === '$-1' ? '' : this.#line();
+  }
+
+  async #line(): Promise<string> {
+    while (!this.#received.includes(REPLY_END)) this.#received += await this.#connection.read();
+    const end = this.#received.indexOf(REPLY_END);
+    const line = this.#received.slice(0, end);
+    this.#received = this.#received.slice(end + REPLY_END.length);
+    return line;
+  }
+}
