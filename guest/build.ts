@@ -146,7 +146,11 @@ async function layOut(dir: string, root: string): Promise<void> {
 async function pack(dir: string, root: string): Promise<string> {
   const names = (await command('find', ['.', '-print0'], root)).split('\0').filter(Boolean).sort();
   await writeFile(join(dir, 'names'), names.join('\n'));
-  await command('sh', ['-c', 'cpio --quiet --owner 0:0 -o -H newc < ../names | gzip -n -1 > ../initrd'], root);
+  await command(
+    'sh',
+    ['-c', 'cpio --quiet --owner 0:0 -o -H newc < ../names | gzip -n -1 > ../initrd'],
+    root,
+  );
   return join(dir, 'initrd');
 }
 

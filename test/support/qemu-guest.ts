@@ -26,8 +26,9 @@ export interface QemuGuest {
 
 /** A guest that the first attach() boots. */
 export async function makeQemuGuest(overrides: Partial<VmSpec> = {}): Promise<QemuGuest> {
-  const dir = await mkdtemp('/dev/shm/romulus-test-');
   const preloadPath = builtPreload();
+  const built = await buildGuest({ structureMiB: 16 });
+  const dir = await mkdtemp('/dev/shm/romulus-test-');
   const serialLog = join(dir, 'serial.log');
   const spec: VmSpec = {
     name: 'guest',
@@ -35,7 +36,7 @@ export async function makeQemuGuest(overrides: Partial<VmSpec> = {}): Promise<Qe
     memoryBytes: 128 * 2 ** 20,
     cpus: 1,
     serialLog,
-    ...(await buildGuest({ structureMiB: 16 })),
+    ...built,
     ...overrides,
   };
   const dispose = async () => {
