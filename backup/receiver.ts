@@ -152,7 +152,7 @@ export class Receiver {
       if (image.record?.syncing !== true)
         throw new RomulusError('WIRE_ORDER', 'a pre-copy chunk came after the first commit');
       const staged: StagedEpoch = { ram: [], state: [] };
-      image.stage(staged, chunk, frame.payload);
+      await image.stage(staged, chunk, frame.payload);
       await image.applyPrecopy(staged);
       return;
     }
@@ -163,7 +163,8 @@ export class Receiver {
       );
     }
     if (chunk.epoch !== this.#stagedEpoch) this.#beginEpoch(chunk.epoch);
-    image.stage(this.#staged, chunk, frame.payload);
+    await image.stage(this.#staged, chunk, frame.payload);
+    if (this.#link.closed) return; // the journal was closed meanwhile, or is the promoted guest's past
     image.journal.append(chunk.epoch, frame.message);
     this.#stagedChunks += 1;
     crashPoint('backup.chunk-staged');

@@ -24,6 +24,8 @@ export interface PairOptions {
   tracePath: string;
   ramBytes: number;
   threads: number;
+  /** Compression is chosen as for a link of this rate. */
+  linkBitsPerS: number;
   /** The paused guest goes on to epoch `next` once this resolves. */
   beforeEpoch(next: number): Promise<void>;
   onEvent(kind: string, fields: Record<string, unknown>): void;
@@ -108,6 +110,7 @@ export class ReplayPair {
       silenceMs: SILENCE_MS,
       threads: options.threads,
       term: 1,
+      linkBitsPerS: options.linkBitsPerS,
       log,
       recordFenced: () => {},
       onEvent: options.onEvent,

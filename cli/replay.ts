@@ -11,6 +11,8 @@ export interface ReplayRequest {
   /** All, unless fewer are asked for. */
   epochs?: number;
   threads: number;
+  /** Compression is chosen as for a link of this rate; loopback itself is faster than any network. */
+  linkBitsPerS: number;
   onProgress(epoch: number, epochs: number): void;
 }
 
@@ -34,6 +36,9 @@ export interface ReplayResult {
   verified: boolean;
   /** Dirty pages over wallNs. */
   gbPerS: number;
+  linkBitsPerS: number;
+  /** The compression chosen most recently. */
+  compression: string;
   /** What the guest would have stood still for, its hypervisor's own part apart. */
   pauseMs: { p50: number; p99: number };
   commitMs: { p50: number; p99: number };
@@ -91,6 +96,7 @@ class Replaying {
       tracePath: this.#request.tracePath,
       ramBytes: this.#header.ramBytes,
       threads: this.#request.threads,
+      linkBitsPerS: this.#request.linkBitsPerS,
       beforeEpoch: (next) => this.#beforeEpoch(next),
       onEvent: (kind, fields) => this.#onEvent(kind, fields),
     });
@@ -163,6 +169,8 @@ class Replaying {
       verified: this.#difference === undefined,
       gbPerS: Math.round((this.#sums.dirtyPages * 4096 * 100) / Math.max(this.#wallNs, 1)) / 100,
       pauseMs: { p50, p99 },
+      linkBitsPerS: this.#request.linkBitsPerS,
+      compression: status.compression?.tier ?? 'none',
       commitMs: status.commitMs ?? { p50: 0, p99: 0 },
       ...(this.#difference && { difference: this.#difference }),
       initial: { guestBytes: ramBytes, ...this.#initial },

@@ -7,6 +7,8 @@ import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { VmStatus } from '../shared/status.ts';
 import type { ProtectionState, VmSpec } from '../shared/vm.ts';
+import { CodecChoice } from '../shared/wire/codec-choice.ts';
+import { LinkRate } from '../shared/wire/link-rate.ts';
 import type { Ack } from '../shared/wire/messages.ts';
 import { Capture } from './epoch/capture.ts';
 import { type LoopContext, runEpochs } from './epoch/loop.ts';
@@ -38,6 +40,8 @@ export interface ReplicaOptions {
   term: number;
   /** One per network device; this replica opens and shuts them, their owner detaches them. */
   gates?: readonly OutputGate[];
+  /** Bits per second of the link to the backup, where known; measured where not. */
+  linkBitsPerS?: number;
   log: Logger;
   /** Writes down, durably, that a higher term exists and the guest must not run here. */
   recordFenced(term: number): void;
@@ -50,6 +54,7 @@ export class Replica {
   readonly #gates: readonly OutputGate[];
   readonly #window: EpochWindow<OutgoingEpoch>;
   readonly #meters = new Meters();
+  readonly #codecs: CodecChoice;
   readonly #stop = new AbortController();
   #capture: Capture | undefined;
   #session: Session | undefined;
@@ -68,6 +73,7 @@ export class Replica {
   constructor(source: Source, options: ReplicaOptions) {
     this.#source = source;
     this.#options = options;
+    this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS));
     this.#gates = options.gates ?? [];
     const maxEpochs = Math.min(options.windowEpochs, ...this.#gates.map((gate) => gate.maxEpochs));
     this.#window = new EpochWindow({ maxEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
@@ -132,6 +138,7 @@ export class Replica {
       ...(this.#state === 'SYNCING' && this.#progress && { sync: { ...this.#progress } }),
       ...this.#meters.status(),
       wireBytes: this.#meters.pastWireBytes + this.#epochBytes,
+      compression: this.#codecs.status(),
       memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
       guest: this.#guest,
       ...(held && { held }),
@@ -191,7 +198,7 @@ export class Replica {
       spec,
     };
     return Session.open(
-      { address, peer, silenceMs, hello, ...(tls && { tls }) },
+      { address, peer, silenceMs, hello, codecs: this.#codecs, ...(tls && { tls }) },
       { onAck: (ack) => this.#onAck(ack), onClose: (error, peerTerm) => this.#onClose(error, peerTerm) },
     );
   }

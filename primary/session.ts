@@ -3,6 +3,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { Endpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
+import type { CodecChoice } from '../shared/wire/codec-choice.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
@@ -28,6 +29,8 @@ export interface SessionOptions {
   /** Silence after which the backup counts as lost. */
   silenceMs: number;
   hello: Omit<Hello, 'protocol'>;
+  /** What is known of this link and of compression on it; outlives the session. */
+  codecs: CodecChoice;
 }
 
 export interface SessionEvents {
@@ -38,6 +41,7 @@ export interface SessionEvents {
 
 export class Session {
   readonly welcome: Welcome;
+  readonly codecs: CodecChoice;
   readonly #link: Link;
   #onReady: (() => void) | undefined;
 
@@ -56,7 +60,7 @@ export class Session {
           clearTimeout(timer);
           const welcome = expectWelcome(frame, options.peer);
           link.silenceMs = options.silenceMs;
-          session = new Session(link, welcome);
+          session = new Session(link, welcome, options.codecs);
           resolve(session);
         },
         onClose(error, peerError) {
@@ -78,7 +82,8 @@ export class Session {
     });
   }
 
-  private constructor(link: Link, welcome: Welcome) {
+  private constructor(link: Link, welcome: Welcome, codecs: CodecChoice) {
+    this.codecs = codecs;
     this.#link = link;
     this.welcome = welcome;
   }
@@ -108,9 +113,14 @@ export class Session {
   }
 
   /** Resolves when the kernel took the chunk; until then its buffer must not change. */
-  sendChunk(epoch: number, region: Chunk['region'], payload: PackedPayload): Promise<void> {
+  async sendChunk(epoch: number, region: Chunk['region'], payload: PackedPayload): Promise<void> {
     const head: Chunk = { epoch, region, codec: payload.codec, rawBytes: payload.rawBytes };
-    return this.#link.send(Kind.chunk, head, payload);
+    this.codecs.link.queued(performance.now());
+    try {
+      await this.#link.send(Kind.chunk, head, payload);
+    } finally {
+      this.codecs.link.taken(payload.bytes, performance.now());
+    }
   }
 
   sendCommit(commit: Commit): Promise<void> {

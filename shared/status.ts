@@ -37,6 +37,8 @@ export interface VmStatus {
   lastAckAgeMs?: number;
   /** Network output held until its epoch is acknowledged, over all devices; `oldestMs` is the longest wait so far. */
   held?: { packets: number; bytes: number; oldestMs: number };
+  /** Compression in use, chosen by link rate and processor time; `ratio` is compressed bytes per byte. Primary only. */
+  compression?: { tier: string; linkBitsPerS: number; linkMeasured: boolean; ratio: number };
   memoryBytes?: { shadow?: number; image?: number };
   guest?: 'running' | 'paused' | 'shutdown' | 'panicked' | 'gone';
   /** When the VM came into this state, ISO 8601. */

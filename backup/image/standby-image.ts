@@ -110,7 +110,7 @@ export class StandbyImage {
     let commit: Commit | undefined;
     for (const frame of this.journal.read(epoch)) {
       if (frame.kind === Kind.commit) commit = parseCommit(frame.head);
-      else this.stage(staged, parseChunk(frame.head, MAX_PAYLOAD_BYTES), frame.payload);
+      else await this.stage(staged, parseChunk(frame.head, MAX_PAYLOAD_BYTES), frame.payload);
     }
     if (commit === undefined || commit.epoch !== this.#committed + 1) throw this.#corrupt(epoch);
     this.#committed = epoch;
@@ -141,8 +141,8 @@ export class StandbyImage {
   }
 
   /** Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. */
-  stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): void {
-    const decoded = decompressPayload(chunk.codec, chunk.rawBytes, payload);
+  async stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): Promise<void> {
+    const decoded = await decompressPayload(chunk.codec, chunk.rawBytes, payload);
     const pages = (chunk.region === Region.ram ? this.sizeBytes : MAX_STATE_BYTES) / PAGE_BYTES;
     try {
       engine().checkPayload(decoded, pages);

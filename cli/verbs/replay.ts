@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { formatBytes } from '../../shared/config.ts';
 import { ExitCode } from '../../shared/errors.ts';
-import { countArgument } from '../arguments.ts';
+import { countArgument, linkArgument } from '../arguments.ts';
 import type { Verb } from '../context.ts';
 import { type Output, table } from '../output.ts';
 import type { ReplayResult } from '../replay.ts';
@@ -20,12 +20,19 @@ export const replay: Verb = (program, context) => {
       countArgument,
       Math.min(availableParallelism(), 8),
     )
-    .action(async (tracePath: string, options: { epochs?: number; threads: number }) => {
+    .option(
+      '--link <bits>',
+      'choose compression as for a link of this rate, like 1G or 10G',
+      linkArgument,
+      1e9,
+    )
+    .action(async (tracePath: string, options: { epochs?: number; threads: number; link: number }) => {
       const { replayTrace } = await import('../replay.ts');
       const { out } = context();
       const result = await replayTrace({
         tracePath,
         threads: options.threads,
+        linkBitsPerS: options.link,
         ...(options.epochs !== undefined && { epochs: options.epochs }),
         onProgress: (epoch, epochs) => out.progress(`epoch ${epoch} of ${epochs}`),
       }).finally(() => out.endProgress());
@@ -47,7 +54,11 @@ function replayText(result: ReplayResult, out: Output): string {
     table([
       ['dirty pages', String(result.dirtyPages), `${result.changedPages} changed`],
       ['raw', formatBytes(result.rawBytes)],
-      ['sent', formatBytes(result.wireBytes), `${percent} % of raw`],
+      [
+        'sent',
+        formatBytes(result.wireBytes),
+        `${percent} % of raw, ${result.compression} as for ${result.linkBitsPerS / 1e9} Gb/s`,
+      ],
       ['scan', perEpochMs(result.scanNs), 'per epoch'],
       ['encode', perEpochMs(result.encodeNs), 'per epoch'],
       ['apply', perEpochMs(result.applyNs), 'per epoch'],

@@ -49,7 +49,7 @@ export async function runEpochs(context: LoopContext): Promise<void> {
       context.onCaptured();
       pacer.done(capturedAtMs, checkpoint.times.pauseMs);
       meters.captured(checkpoint, began);
-      const outgoing = await packEpoch(capture, checkpoint, capturedAtMs);
+      const outgoing = await packEpoch(session.codecs, capture, checkpoint, capturedAtMs);
       window.add(outgoing);
       sending = sendEpoch(session, term, outgoing).catch(() => {}); // the session reports its own end
       context.onEpoch({

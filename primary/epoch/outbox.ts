@@ -3,6 +3,7 @@
 import { engine } from '../../native/index.ts';
 import { crashPoint } from '../../shared/crash-point.ts';
 import type { Epoch } from '../../shared/vm.ts';
+import type { CodecChoice } from '../../shared/wire/codec-choice.ts';
 import { compressPayload, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
 import { Codec, type RegionId } from '../../shared/wire/messages.ts';
 import type { Session } from '../session.ts';
@@ -31,8 +32,11 @@ export interface OutgoingEpoch extends InFlight {
 }
 
 /** Compresses or copies out one chunk; its slab is free afterwards unless the result says `held`. */
-async function pack(capture: Capture, chunk: CapturedChunk): Promise<PackedChunk> {
-  const compressed = await compressPayload(chunk);
+async function pack(codecs: CodecChoice, capture: Capture, chunk: CapturedChunk): Promise<PackedChunk> {
+  const tier = codecs.next(chunk.bytes);
+  const began = performance.now();
+  const compressed = await compressPayload(chunk, tier);
+  codecs.learn(tier, chunk.bytes, compressed?.bytes ?? chunk.bytes, (performance.now() - began) * 1e6);
   if (compressed === undefined && chunk.bytes >= DETACH_BELOW_BYTES) {
     return {
       region: chunk.region,
@@ -47,11 +51,12 @@ async function pack(capture: Capture, chunk: CapturedChunk): Promise<PackedChunk
 
 /** Packs an epoch whole. Bytes count what stays in memory until the acknowledgement. */
 export async function packEpoch(
+  codecs: CodecChoice,
   capture: Capture,
   checkpoint: Checkpoint,
   capturedAtMs: number,
 ): Promise<OutgoingEpoch> {
-  const chunks = await Promise.all(checkpoint.chunks.map((chunk) => pack(capture, chunk)));
+  const chunks = await Promise.all(checkpoint.chunks.map((chunk) => pack(codecs, capture, chunk)));
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.bytes, 0);
   return { epoch: checkpoint.epoch, bytes, capturedAtMs, checkpoint, chunks };
 }
@@ -65,7 +70,7 @@ export async function sendThrough(
 ): Promise<void> {
   await Promise.all(
     chunks.map(async (chunk) => {
-      const packed = await pack(capture, chunk);
+      const packed = await pack(session.codecs, capture, chunk);
       try {
         await session.sendChunk(epoch, packed.region, packed.payload);
       } finally {

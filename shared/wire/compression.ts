@@ -4,6 +4,7 @@ import * as snappy from 'snappy';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
 import { RomulusError } from '../errors.ts';
 import { MAX_PAYLOAD_BYTES } from '../limits.ts';
+import type { Tier } from './codec-choice.ts';
 import type { FramedPayload } from './frame.ts';
 import { Codec, type CodecId } from './messages.ts';
 
@@ -17,14 +18,35 @@ export interface PackedPayload extends FramedPayload {
   rawBytes: number;
 }
 
-/** Compresses with snappy where that saves enough; undefined where the payload should go as it is. */
-export async function compressPayload(payload: FramedPayload): Promise<PackedPayload | undefined> {
-  if (payload.bytes < MIN_COMPRESS_BYTES) return undefined;
+/** Compresses with the tier given, where that saves enough; undefined where the payload should go as it is. */
+export async function compressPayload(
+  payload: FramedPayload,
+  tier: Tier,
+): Promise<PackedPayload | undefined> {
+  if (tier === 'none' || payload.bytes < MIN_COMPRESS_BYTES) return undefined;
   const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
+  const most = Math.floor(payload.bytes * WORTHWHILE_SHARE);
+  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most);
+}
+
+async function packSnappy(raw: Buffer, most: number): Promise<PackedPayload | undefined> {
   // copyOutputData: otherwise the result is external memory that the collector does not see, and the process grows by gigabytes.
   const packed = await snappy.compress(raw, { copyOutputData: true });
-  if (packed.length > payload.bytes * WORTHWHILE_SHARE) return undefined;
-  return { ...framed(packed), codec: Codec.snappy, rawBytes: payload.bytes };
+  return packed.length > most ? undefined : { ...framed(packed), codec: Codec.snappy, rawBytes: raw.length };
+}
+
+/** Room to compress into; a new buffer each time would cost page faults as long as the compression. */
+const scratch: Buffer[] = [];
+
+async function packZstd(raw: Buffer, most: number): Promise<PackedPayload | undefined> {
+  const room = scratch.pop() ?? Buffer.allocUnsafeSlow(MAX_PAYLOAD_BYTES);
+  try {
+    const bytes = await engine().compress(raw, room.subarray(0, Math.min(most, room.length)), { level: 1 });
+    if (bytes === 0) return undefined;
+    return { ...framed(room.subarray(0, bytes)), codec: Codec.zstd, rawBytes: raw.length };
+  } finally {
+    scratch.push(room);
+  }
 }
 
 /** The payload in a buffer of its own, of just its size, so that the slab it lies in can be used again. */
@@ -49,7 +71,7 @@ function framed(data: Buffer): FramedPayload {
 }
 
 /** Undoes compressPayload; throws WIRE_LIMIT or WIRE_FRAME before anything larger than allowed is allocated. */
-export function decompressPayload(codec: CodecId, rawBytes: number, payload: Buffer): Buffer {
+export async function decompressPayload(codec: CodecId, rawBytes: number, payload: Buffer): Promise<Buffer> {
   if (rawBytes > MAX_PAYLOAD_BYTES) {
     throw new RomulusError(
       'WIRE_LIMIT',
@@ -60,6 +82,7 @@ export function decompressPayload(codec: CodecId, rawBytes: number, payload: Buf
     if (payload.length !== rawBytes) throw mismatch(payload.length, rawBytes);
     return payload;
   }
+  if (codec === Codec.zstd) return unpackZstd(rawBytes, payload);
   if (codec !== Codec.snappy) {
     throw new RomulusError('WIRE_VERSION', `this agent cannot undo codec ${codec}`, {
       hint: 'install the same release of Romulus on both hosts',
@@ -72,6 +95,18 @@ export function decompressPayload(codec: CodecId, rawBytes: number, payload: Buf
   } catch (cause) {
     throw new RomulusError('WIRE_FRAME', 'malformed chunk: its snappy data does not decode', { cause });
   }
+}
+
+async function unpackZstd(rawBytes: number, payload: Buffer): Promise<Buffer> {
+  const raw = Buffer.allocUnsafe(rawBytes);
+  let bytes: number;
+  try {
+    bytes = await engine().decompress(payload, raw);
+  } catch (cause) {
+    throw new RomulusError('WIRE_FRAME', 'malformed chunk: its zstd data does not decode', { cause });
+  }
+  if (bytes !== rawBytes) throw mismatch(bytes, rawBytes);
+  return raw;
 }
 
 /** The length a snappy block announces in its first bytes (little-endian base-128). */

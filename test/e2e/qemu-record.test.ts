@@ -41,7 +41,12 @@ describe('a live QEMU guest', () => {
     });
     expect(recorded).toMatchObject({ epochs: 5, guestBytes: source.geometry.ramBytes });
     expect(recorded.dirtyPages).toBeGreaterThan(0);
-    const replayed = await replayTrace({ tracePath: path, threads: 2, onProgress: () => {} });
+    const replayed = await replayTrace({
+      tracePath: path,
+      threads: 2,
+      linkBitsPerS: 1e9,
+      onProgress: () => {},
+    });
     expect(replayed).toMatchObject({
       verified: true,
       epochs: 5,

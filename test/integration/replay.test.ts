@@ -17,6 +17,7 @@ const replay = (options: { epochs?: number; path?: string } = {}) => {
   return replayTrace({
     tracePath: path,
     threads: 2,
+    linkBitsPerS: 1e9,
     ...(epochs !== undefined && { epochs }),
     onProgress: () => {},
   });

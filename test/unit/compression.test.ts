@@ -1,6 +1,13 @@
+/** Compression of one chunk: both codecs bring back what went in, and lie about nothing. */
+
 import { describe, expect, it } from 'vitest';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
-import { compressPayload, decompressPayload, detachPayload } from '../../shared/wire/compression.ts';
+import {
+  compressPayload,
+  decompressPayload,
+  detachPayload,
+  type PackedPayload,
+} from '../../shared/wire/compression.ts';
 import { Codec } from '../../shared/wire/messages.ts';
 import { random } from '../support/synthetic.ts';
 
@@ -13,40 +20,61 @@ function payload(data: Buffer) {
   };
 }
 
-describe('compression of a chunk', () => {
+async function packed(data: Buffer, tier: 'snappy' | 'zstd1'): Promise<PackedPayload & { wire: Buffer }> {
+  const result = await compressPayload(payload(data), tier);
+  if (result === undefined) throw new Error('it did not pay, though it must');
+  return { ...result, wire: result.buffer.subarray(result.offset, result.offset + result.bytes) };
+}
+
+function noise(bytes: number): Buffer {
+  const next = random(1);
+  return Buffer.from(Array.from({ length: bytes }, () => Math.floor(next() * 256)));
+}
+
+describe.each(['snappy', 'zstd1'] as const)('compression of a chunk with %s', (tier) => {
   it('brings back what went in', async () => {
     const data = Buffer.from('the same words over and over '.repeat(1000));
-    const packed = await compressPayload(payload(data));
-    if (packed === undefined) throw new Error('it did not pay, though it must');
-    expect(packed.bytes).toBeLessThan(data.length / 4);
-    const wire = packed.buffer.subarray(packed.offset, packed.offset + packed.bytes);
-    expect(packed.crc32c).toBe(engine().crc32c(wire));
-    expect(decompressPayload(packed.codec, packed.rawBytes, wire).equals(data)).toBe(true);
+    const { codec, rawBytes, bytes, crc32c, wire } = await packed(data, tier);
+    expect(bytes).toBeLessThan(data.length / 4);
+    expect(crc32c).toBe(engine().crc32c(wire));
+    expect((await decompressPayload(codec, rawBytes, wire)).equals(data)).toBe(true);
   });
 
   it('leaves alone what does not shrink, and what is small anyway', async () => {
-    const next = random(1);
-    const noise = Buffer.from(Array.from({ length: 100_000 }, () => Math.floor(next() * 256)));
-    expect(await compressPayload(payload(noise))).toBeUndefined();
-    expect(await compressPayload(payload(Buffer.alloc(100)))).toBeUndefined();
+    expect(await compressPayload(payload(noise(100_000)), tier)).toBeUndefined();
+    expect(await compressPayload(payload(Buffer.alloc(100)), tier)).toBeUndefined();
   });
 
-  it('copies a chunk out of its slab unchanged', () => {
+  it('refuses a length that is not what the head names, and data that is cut', async () => {
+    const { codec, wire } = await packed(Buffer.alloc(100_000, 'x'), tier);
+    await expect(decompressPayload(codec, 99_999, wire)).rejects.toMatchObject({ code: 'WIRE_FRAME' });
+    await expect(decompressPayload(codec, 100_001, wire)).rejects.toMatchObject({ code: 'WIRE_FRAME' });
+    await expect(decompressPayload(codec, 2 ** 31, wire)).rejects.toMatchObject({ code: 'WIRE_LIMIT' });
+    const cut = wire.subarray(0, Math.floor(wire.length / 2));
+    await expect(decompressPayload(codec, 100_000, cut)).rejects.toMatchObject({ code: 'WIRE_FRAME' });
+  });
+
+  it('keeps payloads apart that are compressed at once', async () => {
+    const all = Array.from({ length: 8 }, (_, i) => Buffer.alloc(50_000 + i, `payload ${i} `));
+    const results = await Promise.all(all.map((data) => packed(data, tier)));
+    for (const [i, { codec, rawBytes, wire }] of results.entries()) {
+      expect((await decompressPayload(codec, rawBytes, wire)).equals(all[i] ?? Buffer.alloc(0))).toBe(true);
+    }
+  });
+});
+
+describe('a chunk that is not compressed', () => {
+  it('is copied out of its slab unchanged', async () => {
     const data = Buffer.from('chunk');
     const detached = detachPayload(payload(data));
     expect(detached).toMatchObject({ codec: Codec.none, rawBytes: 5, crc32c: engine().crc32c(data) });
     expect(detached.buffer.subarray(detached.offset).equals(data)).toBe(true);
+    expect(await compressPayload(payload(Buffer.alloc(100_000)), 'none')).toBeUndefined();
   });
 
-  it('refuses a length that is not what the head names, before allocating it', async () => {
-    const packed = await compressPayload(payload(Buffer.alloc(100_000, 'x')));
-    if (packed === undefined) throw new Error('it did not pay, though it must');
-    const wire = packed.buffer.subarray(packed.offset);
-    expect(() => decompressPayload(Codec.snappy, 99_999, wire)).toThrow(
-      '100000 bytes where its head names 99999',
+  it('must be as long as its head names', async () => {
+    await expect(decompressPayload(Codec.none, 4, Buffer.alloc(5))).rejects.toThrow(
+      '5 bytes where its head names 4',
     );
-    expect(() => decompressPayload(Codec.snappy, 2 ** 31, wire)).toThrow('over the limit');
-    expect(() => decompressPayload(Codec.snappy, 100_000, wire.subarray(0, 20))).toThrow('does not decode');
-    expect(() => decompressPayload(Codec.none, 4, Buffer.alloc(5))).toThrow('5 bytes where its head names 4');
   });
 });

@@ -1,0 +1,78 @@
+/** Which compression gets an epoch acknowledged soonest on this link, from what each was measured to cost and save. */
+
+import { LinkRate } from './link-rate.ts';
+
+/** Fast and light to strong and slow. */
+export const tiers = ['none', 'snappy', 'zstd1'] as const;
+export type Tier = (typeof tiers)[number];
+
+interface Experience {
+  /** Compressed bytes per byte. */
+  ratio: number;
+  /** Wall time per byte, so that a busy processor counts as what it is. */
+  nsPerByte: number;
+  /** When this tier was last tried, in choices. */
+  triedAt: number;
+}
+
+/** Weight of the newest measurement. */
+const WEIGHT = 0.2;
+/** One choice in so many tries the tier tried longest ago: data and load change. */
+const EXPLORE_EVERY = 32;
+/** Payloads below this take the same time in any tier, and teach nothing. */
+const MIN_LESSON_BYTES = 16 * 1024;
+
+export class CodecChoice {
+  readonly link: LinkRate;
+  #choices = 0;
+  // What deltas of server guests were measured to give; the first epochs correct it.
+  readonly #experience: Record<Tier, Experience> = {
+    none: { ratio: 1, nsPerByte: 0, triedAt: 0 },
+    snappy: { ratio: 0.4, nsPerByte: 0.7, triedAt: 0 },
+    zstd1: { ratio: 0.25, nsPerByte: 1.6, triedAt: 0 },
+  };
+
+  constructor(link = new LinkRate()) {
+    this.link = link;
+  }
+
+  /** The tier with the shortest time to compress and send a byte. */
+  get best(): Tier {
+    return tiers.reduce((best, tier) => (this.#costNs(tier) < this.#costNs(best) ? tier : best));
+  }
+
+  /** The tier for the next payload: the best, or now and then one to learn from. */
+  next(payloadBytes: number): Tier {
+    if (payloadBytes < MIN_LESSON_BYTES) return this.best;
+    this.#choices += 1;
+    if (this.#choices % EXPLORE_EVERY !== 0) return this.best;
+    return tiers
+      .filter((tier) => tier !== 'none')
+      .reduce((a, b) => (this.#experience[a].triedAt <= this.#experience[b].triedAt ? a : b));
+  }
+
+  /** What a tier did to a payload; `packedBytes` equal to `payloadBytes` when it was sent as it was. */
+  learn(tier: Tier, payloadBytes: number, packedBytes: number, ns: number): void {
+    if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
+    const known = this.#experience[tier];
+    known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
+    known.nsPerByte += WEIGHT * (ns / payloadBytes - known.nsPerByte);
+    known.triedAt = this.#choices;
+  }
+
+  /** As `status` shows it. */
+  status(): { tier: Tier; linkBitsPerS: number; linkMeasured: boolean; ratio: number } {
+    const tier = this.best;
+    return {
+      tier,
+      linkBitsPerS: Math.round(this.link.bitsPerS),
+      linkMeasured: this.link.known,
+      ratio: Math.round(this.#experience[tier].ratio * 1000) / 1000,
+    };
+  }
+
+  #costNs(tier: Tier): number {
+    const { ratio, nsPerByte } = this.#experience[tier];
+    return nsPerByte + (ratio * 8e9) / this.link.bitsPerS;
+  }
+}

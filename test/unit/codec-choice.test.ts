@@ -1,0 +1,64 @@
+/** Which compression is chosen, for which link, from which experience. */
+
+import { describe, expect, it } from 'vitest';
+import { CodecChoice } from '../../shared/wire/codec-choice.ts';
+import { LinkRate } from '../../shared/wire/link-rate.ts';
+
+const MiB = 2 ** 20;
+const choiceFor = (bitsPerS: number) => new CodecChoice(new LinkRate(bitsPerS));
+
+describe('the choice of compression', () => {
+  it('is the strong codec on a slow link and none on a fast one', () => {
+    expect(choiceFor(1e8).best).toBe('zstd1');
+    expect(choiceFor(1e9).best).toBe('zstd1');
+    expect(choiceFor(100e9).best).toBe('none');
+  });
+
+  it('gives up on data that does not compress, and comes back when it does', () => {
+    const choice = choiceFor(1e9);
+    for (let i = 0; i < 40; i++) {
+      choice.learn('zstd1', MiB, MiB, 2e6);
+      choice.learn('snappy', MiB, MiB, 1e6);
+    }
+    expect(choice.best).toBe('none');
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, 2e6);
+    expect(choice.best).toBe('zstd1');
+  });
+
+  it('weighs a busy processor: compression that got slow is no longer worth it', () => {
+    const choice = choiceFor(1e9);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, 50e6);
+    expect(choice.best).not.toBe('zstd1');
+  });
+
+  it('tries other codecs now and then, the one tried longest ago first', () => {
+    const choice = choiceFor(100e9);
+    const tried = new Set<string>();
+    for (let i = 0; i < 100; i++) {
+      const tier = choice.next(MiB);
+      tried.add(tier);
+      choice.learn(tier, MiB, MiB, 1e6);
+    }
+    expect([...tried].sort()).toEqual(['none', 'snappy', 'zstd1']);
+  });
+});
+
+describe('the rate of a link', () => {
+  it('is assumed until more was sent at once than buffers swallow', () => {
+    const link = new LinkRate();
+    link.queued(0);
+    link.taken(MiB, 0.1);
+    expect(link).toMatchObject({ known: false, bitsPerS: 1e9 });
+    for (let i = 0; i < 16; i++) link.queued(1000);
+    for (let i = 0; i < 16; i++) link.taken(MiB, 1000 + (i + 1) * 80);
+    expect(link.known).toBe(true);
+    expect(link.bitsPerS).toBeCloseTo((16 * MiB * 8) / 1.28, -6);
+  });
+
+  it('stays as given when it is given', () => {
+    const link = new LinkRate(10e9);
+    link.queued(0);
+    link.taken(100 * MiB, 10_000);
+    expect(link).toMatchObject({ known: true, bitsPerS: 10e9 });
+  });
+});
