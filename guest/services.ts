@@ -8,8 +8,8 @@ import { RomulusError } from '../shared/errors.ts';
 export const networkModules = [
   'failover.ko',
   'net_failover.ko',
-  'virtio.ko',
   'virtio_ring.ko',
+  'virtio.ko',
   'virtio_pci_legacy_dev.ko',
   'virtio_pci_modern_dev.ko',
   'virtio_pci.ko',
