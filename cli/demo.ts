@@ -6,6 +6,8 @@ import { Samples } from '../shared/samples.ts';
 import type { AgentEvent } from '../shared/status.ts';
 import { demoText, epochLine, say } from './demo/text.ts';
 import { Lab, VM } from './lab/lab.ts';
+import { RedisLedger } from './lab/redis-ledger.ts';
+import { Segment } from './lab/segment.ts';
 import { type Heartbeats, readHeartbeats } from './lab/serial.ts';
 import { Output, wantsColour } from './output.ts';
 
@@ -37,6 +39,8 @@ export interface DemoResult {
   acknowledgedWrites: number | null;
   lostWrites: number | null;
   connectionSurvived: boolean | null;
+  /** Longest time the client waited for an acknowledgement: the failover as clients see it. */
+  clientGapMs: number | null;
   ok: boolean;
 }
 
@@ -57,8 +61,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     });
   }
   const out = new Output({ json: options.json, colour: wantsColour(process.stdout) });
+  const missing = Segment.missing();
+  if (missing !== undefined) say(`no client over TCP in this demo: ${missing}`);
   say('building the guest: Debian kernel and a small initramfs (once)');
-  const lab = await Lab.create({ epochMs: options.epochMs });
+  const segment = missing === undefined ? Segment.create() : undefined;
+  const lab = await Lab.create({ epochMs: options.epochMs, ...(segment && { segment }) });
   const interrupted = () => void lab.close().finally(() => process.exit(130));
   process.once('SIGINT', interrupted);
   try {
@@ -79,6 +86,9 @@ async function play(lab: Lab, options: DemoOptions, out: Output): Promise<DemoRe
   await lab.protect((status) => out.progress(`initial copy ${status.sync?.percent ?? 100} %`));
   out.endProgress();
   await ticking(lab.serialLog('a'));
+  const client = lab.segment && (await RedisLedger.open(lab.segment, FIRST_TICK_TIMEOUT_MS));
+  if (client) say('a client outside writes to Redis in the guest, over one TCP connection');
+  client?.start();
   say(`PROTECTED, an epoch every ${options.epochMs} ms; the guest checks its own memory all the while`);
   await showEpochs(lab, out);
 
@@ -96,6 +106,7 @@ async function play(lab: Lab, options: DemoOptions, out: Output): Promise<DemoRe
   say(`the guest goes on on beta from epoch ${failover.epoch}`);
   await ticking(lab.serialLog('b'));
   await delay(AFTER_MS);
+  const writes = client && (await settle(client));
 
   const before = readHeartbeats(lab.serialLog('a'));
   const after = readHeartbeats(lab.serialLog('b'));
@@ -115,11 +126,25 @@ async function play(lab: Lab, options: DemoOptions, out: Output): Promise<DemoRe
     ticksAfter: after.ticks.length,
     checksAfter: after.checks,
     faults: before.faults.length + after.faults.length,
-    acknowledgedWrites: null,
-    lostWrites: null,
-    connectionSurvived: null,
-    ok: continues(before, after),
+    acknowledgedWrites: writes?.acknowledged ?? null,
+    lostWrites: writes?.lost ?? null,
+    connectionSurvived: writes?.survived ?? null,
+    clientGapMs: writes ? rounded(writes.longestGapMs) : null,
+    ok: continues(before, after) && (writes === undefined || (writes.survived && writes.lost === 0)),
   };
+}
+
+/** Ends the client's writing and compares its ledger with what Redis knows after the failover. */
+async function settle(client: RedisLedger) {
+  try {
+    await client.stop();
+    const lost = await client.lost();
+    return { acknowledged: client.acknowledged, lost, survived: true, longestGapMs: client.longestGapMs };
+  } catch {
+    return { acknowledged: client.acknowledged, lost: client.acknowledged, survived: false, longestGapMs: 0 };
+  } finally {
+    await client.close();
+  }
 }
 
 /** Shows epochs as they come, for a while. */

@@ -34,6 +34,13 @@ export function demoText(result: DemoResult): string {
     ['guest went on from epoch', String(result.failoverEpoch)],
     ['its checks of its memory', `${result.checksAfter} complete, ${result.faults} faults`],
   ];
+  if (result.acknowledgedWrites !== null) {
+    rows.push(
+      ['writes acknowledged to a client', `${result.acknowledgedWrites}, ${result.lostWrites} lost`],
+      ['its TCP connection', result.connectionSurvived ? 'survived' : 'broke'],
+      ['its longest wait', formatMs(result.clientGapMs ?? 0)],
+    );
+  }
   const width = Math.max(...rows.map(([label]) => label.length));
   const table = rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join('\n');
   const verdict = result.ok
