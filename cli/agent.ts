@@ -28,7 +28,12 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     promiseMs: PROMISE_MS,
     ...(tls && { tls }),
   });
-  const api = await serveApi(config.api, agentRoutes(host, events));
+  // The socket comes first: an agent that answers on it already must stop this one before it touches any guest.
+  let isReady: () => void = () => {};
+  const ready = new Promise<void>((resolve) => {
+    isReady = resolve;
+  });
+  const api = await serveApi(config.api, agentRoutes(host, events, ready));
   try {
     await host.recover();
     const listener = await listen({
@@ -39,6 +44,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),
     });
+    isReady();
     log.info(
       { node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api },
       'agent is up',

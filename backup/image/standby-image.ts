@@ -41,6 +41,8 @@ export class StandbyImage {
   /** Time the engine spent on applying epochs and pre-copy, in nanoseconds. */
   applyNs = 0;
   #appliedWaiters: { epoch: Epoch; resolve: () => void }[] = [];
+  /** Tail of the queue of everything that reads or writes the whole image: never two at once. */
+  #busy: Promise<unknown> = Promise.resolve();
   /** False once the image was found to differ from what the primary had; only a new lineage mends that. */
   #sound = true;
 
@@ -155,8 +157,8 @@ export class StandbyImage {
   }
 
   /** Pre-copy: applied at once, while the image is not promotable. */
-  async applyPrecopy(staged: StagedEpoch): Promise<void> {
-    await this.#write(staged);
+  applyPrecopy(staged: StagedEpoch): Promise<void> {
+    return this.#exclusive(() => this.#write(staged));
   }
 
   /** The epoch's commit record is written; from here a restart comes back to it. */
@@ -166,13 +168,15 @@ export class StandbyImage {
   }
 
   /** Applies a committed epoch. Throws IMAGE_CORRUPT if the image is then not what the primary had. */
-  async apply(staged: StagedEpoch, commit: Commit): Promise<void> {
-    await this.#write(staged);
-    crashPoint('backup.applied');
-    if (digestHex(this.#digest) !== commit.digest || digestHex(this.#stateDigest) !== commit.stateDigest) {
-      throw this.#corrupt(commit.epoch);
-    }
-    this.#recordApplied(commit);
+  apply(staged: StagedEpoch, commit: Commit): Promise<void> {
+    return this.#exclusive(async () => {
+      await this.#write(staged);
+      crashPoint('backup.applied');
+      if (digestHex(this.#digest) !== commit.digest || digestHex(this.#stateDigest) !== commit.stateDigest) {
+        throw this.#corrupt(commit.epoch);
+      }
+      this.#recordApplied(commit);
+    });
   }
 
   /** Resolves once the image holds this epoch, applied and not only committed. */
@@ -195,17 +199,19 @@ export class StandbyImage {
   }
 
   /** Digests by a full pass, beside those the primary named for the epoch applied last. */
-  async verify(): Promise<{ epoch: Epoch; expected: string; found: string }> {
-    const record = this.record;
-    if (record === undefined || this.#ram === undefined || this.#state === undefined) {
-      throw new RomulusError('VM_UNKNOWN', 'there is no image to verify');
-    }
-    const [ram, state] = await this.#scan(this.#ram, this.#state);
-    return {
-      epoch: record.applied,
-      expected: `${record.digest}:${record.stateDigest}`,
-      found: `${digestHex(ram)}:${digestHex(state)}`,
-    };
+  verify(): Promise<{ epoch: Epoch; expected: string; found: string }> {
+    return this.#exclusive(async () => {
+      const record = this.record;
+      if (record === undefined || this.#ram === undefined || this.#state === undefined) {
+        throw new RomulusError('VM_UNKNOWN', 'there is no image to verify');
+      }
+      const [ram, state] = await this.#scan(this.#ram, this.#state);
+      return {
+        epoch: record.applied,
+        expected: `${record.digest}:${record.stateDigest}`,
+        found: `${digestHex(ram)}:${digestHex(state)}`,
+      };
+    });
   }
 
   close(): void {
@@ -222,6 +228,12 @@ export class StandbyImage {
 
   get #stateImagePath(): string {
     return join(this.dir, 'image.state');
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#busy.then(work);
+    this.#busy = mine.catch(() => {}); // whoever asked for it gets the error
+    return mine;
   }
 
   async #write(staged: StagedEpoch): Promise<void> {

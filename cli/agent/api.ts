@@ -9,7 +9,19 @@ import { isName } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 import type { Host } from './host.ts';
 
-export function agentRoutes(host: Host, events: EventLog): Routes {
+/** Every answer waits for `ready`: until then this host does not know yet what it holds. */
+export function agentRoutes(host: Host, events: EventLog, ready: Promise<void>): Routes {
+  const routes = table(host, events);
+  for (const [key, handler] of Object.entries(routes)) {
+    routes[key] = async (request) => {
+      await ready;
+      return handler(request);
+    };
+  }
+  return routes;
+}
+
+function table(host: Host, events: EventLog): Routes {
   return {
     'GET /v1/status': () => ({ node: host.node, version: VERSION, vms: host.statuses() }),
     'GET /v1/vms/:vm': ({ params }) => host.status(params.vm ?? ''),

@@ -10,6 +10,7 @@ import { Replica, type ReplicaOptions } from '../../primary/replica.ts';
 import type { Endpoint } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
 import type { AgentEvent } from '../../shared/status.ts';
+import type { AgentTlsOptions } from '../../shared/tls.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { type SyntheticLoad, SyntheticSource, SyntheticTarget } from './synthetic.ts';
 
@@ -58,7 +59,7 @@ export class Backup {
   }
 
   /** Opens the port (the same again after a stop) and takes up what an earlier run left. */
-  async start(): Promise<void> {
+  async start(tls?: AgentTlsOptions): Promise<void> {
     this.standby = new Standby({
       vm: 'vm',
       dataDir: join(this.dir, 'data'),
@@ -82,6 +83,7 @@ export class Backup {
       silenceMs: 1000,
       promiseMs: 500,
       standbyFor: async () => standby,
+      ...(tls && { tls }),
     });
     this.endpoint = listener.endpoint;
     this.#close = listener.close;
