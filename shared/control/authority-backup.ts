@@ -191,7 +191,7 @@ function claim({ state, effects }: Turn, verdict: Exclude<Verdict, 'wait' | { re
   if (state.order?.fencedBy !== undefined) {
     effects.push({ do: 'note', kind: 'forced-failover', detail: `fenced by ${state.order.fencedBy}` });
   }
-  const [witness, effect] = dialogue.askToWrite(state.witness, verdict.next, verdict.sameRun);
+  const [witness, effect] = dialogue.askToWrite(state.witness, verdict.next);
   state.witness = witness;
   state.phase = 'CLAIMING';
   effects.push(effect);

@@ -3,7 +3,7 @@
 import type { Step } from './authority.ts';
 import * as dialogue from './dialogue.ts';
 import { holdoffMs, permitEndsMs } from './policy.ts';
-import { claimOf } from './primary-claim.ts';
+import { awaitsOperator, claimOf } from './primary-claim.ts';
 import { adoptRegister, enter, fence, resume, serveSolo, stopResync, type Turn } from './primary-register.ts';
 import type { PrimaryEffect, PrimaryEvent, PrimaryState } from './primary-state.ts';
 
@@ -15,11 +15,17 @@ export function stepPrimary(
 ): Step<PrimaryState, PrimaryEffect> {
   const turn: Turn = { state: { ...before }, nowMs, effects: [] };
   if (before.phase !== 'FENCED') {
-    if ('term' in event && event.term > before.term) fence(turn, event.term, 'a higher term exists');
+    if (isFromPeer(event) && event.term > before.term) fence(turn, event.term, 'a higher term exists');
     else handle(turn, event);
     pursue(turn);
   }
   return [turn.state, turn.effects];
+}
+
+type FromPeer = Extract<PrimaryEvent, { on: 'heard' | 'ack' | 'rejected' }>;
+
+function isFromPeer(event: PrimaryEvent): event is FromPeer {
+  return event.on === 'heard' || event.on === 'ack' || event.on === 'rejected';
 }
 
 function handle(turn: Turn, event: PrimaryEvent): void {
@@ -51,7 +57,8 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       effects.push({ do: 'holdOutput', fromEpoch: event.epoch });
       break;
     case 'switchover':
-      if (!mayHandOver(turn)) break;
+      if (event.term !== state.term) refuse(turn, 'TERM_STALE', 'The order was given in another term.');
+      if (event.term !== state.term || !mayHandOver(turn)) break;
       state.paused = true;
       effects.push({ do: 'prepareHandOver' });
       break;
@@ -73,7 +80,10 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       else if (state.phase !== 'HANDING' && state.phase !== 'HANDED') losePeer(turn, event.how);
       break;
     case 'confirm':
-      state.confirmed = true;
+      // Given too early, or having waited until another term, it must not be kept for a doubt it was not about.
+      state.confirmed = event.term === state.term && awaitsOperator(state);
+      if (!state.confirmed) refuse(turn, 'TERM_STALE', 'There is nothing to confirm in this term.');
+      break;
   }
 }
 
@@ -147,11 +157,19 @@ function losePeer(turn: Turn, why: string): void {
   if (state.phase !== 'LEAVING') enter(turn, 'LEAVING');
 }
 
-function mayHandOver({ state, effects }: Turn): boolean {
-  if (state.phase === 'PROTECTED' && state.barred === undefined) return true;
-  const message = `The VM cannot be handed over: this side is ${state.phase}${state.barred ? `, ${state.barred}` : ''}.`;
-  effects.push({ do: 'refuse', code: 'VM_BUSY', message, hint: 'romulus status shows when it is PROTECTED' });
+function mayHandOver(turn: Turn): boolean {
+  const { phase, barred } = turn.state;
+  if (phase === 'PROTECTED' && barred === undefined) return true;
+  refuse(
+    turn,
+    'VM_BUSY',
+    `The VM cannot be handed over: this side is ${phase}${barred ? `, ${barred}` : ''}.`,
+  );
   return false;
+}
+
+function refuse({ state, effects }: Turn, code: 'VM_BUSY' | 'TERM_STALE', message: string): void {
+  effects.push({ do: 'refuse', code, message, hint: `romulus status ${state.party.vm}` });
 }
 
 /** Asks the witness for what this node wants, or looks at the register when it is time to. */
@@ -161,7 +179,7 @@ function pursue(turn: Turn): void {
   const wanted = claimOf(state, nowMs);
   if (!state.policy.witness) {
     if (wanted === undefined) return;
-    state.witness = dialogue.writeLocally(state.witness, wanted.next, nowMs);
+    state.witness = dialogue.writeLocally(state.witness, wanted, nowMs);
     adoptRegister(turn, true);
     return;
   }
@@ -169,9 +187,7 @@ function pursue(turn: Turn): void {
   const lookMs = state.phase === 'HANDED' ? state.policy.retryMs : state.policy.witnessPollMs;
   if (wanted === undefined && nowMs - state.witness.answeredMs < lookMs) return;
   const [witness, effect] =
-    wanted === undefined
-      ? dialogue.askToRead(state.witness)
-      : dialogue.askToWrite(state.witness, wanted.next, wanted.sameRun);
+    wanted === undefined ? dialogue.askToRead(state.witness) : dialogue.askToWrite(state.witness, wanted);
   state.witness = witness;
   effects.push(effect);
 }

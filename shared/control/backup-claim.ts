@@ -8,7 +8,7 @@ import type { RegisterEntry, RegisterState } from './register.ts';
 export type Refusal = Omit<Extract<SharedEffect, { do: 'refuse' }>, 'do'>;
 
 /** 'wait': not yet, ask again at the next tick. */
-export type Verdict = { next: RegisterEntry; sameRun: boolean } | { refused: Refusal } | 'wait';
+export type Verdict = { next: RegisterEntry } | { refused: Refusal } | 'wait';
 
 /** The image is complete, was made in the term the register speaks of, and reaches its sync epoch. */
 export function imageServes(state: BackupState, register: RegisterState): boolean {
@@ -31,7 +31,7 @@ export function claimOfHandedOver(state: BackupState, nowMs: number): Verdict | 
   if (dialogue.needsConfirming(state.witness)) return 'wait';
   if (register.mode === 'SOLO') return 'resume';
   const { term, syncEpoch } = register;
-  return { next: { term, owner: state.party.self, mode: 'SOLO', syncEpoch }, sameRun: true };
+  return { next: { term, owner: state.party.self, mode: 'SOLO', syncEpoch } };
 }
 
 /**
@@ -45,7 +45,7 @@ export function claimByItself(state: BackupState, nowMs: number): Verdict {
   if (!silent || !protectedByPeer || register.term !== state.term) return 'wait';
   if (dialogue.needsConfirming(state.witness) || !imageServes(state, register) || !promiseOver(state, nowMs))
     return 'wait';
-  return { next: entry(state), sameRun: true };
+  return { next: entry(state) };
 }
 
 /** Rule 19: what an operator may ask for beyond that, and what each step beyond it costs in words. */
@@ -76,7 +76,7 @@ export function claimByOrder(state: BackupState, nowMs: number): Verdict {
     const message = `The primary may have run alone since: this copy is of epoch ${state.image.epoch}, what came later is lost.`;
     return refused('IMAGE_NOT_PROMOTABLE', message, `${forceHint} --accept-data-loss`);
   }
-  return { next: { ...entry(state), claim: fencedBy }, sameRun: false };
+  return { next: { ...entry(state), claim: fencedBy } };
 }
 
 function entry(state: BackupState): RegisterEntry {

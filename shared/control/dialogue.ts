@@ -22,12 +22,12 @@ export interface Dialogue {
   /** When this node first saw that the witness had restarted since the owner confirmed; undefined if it has not. */
   restartSeenMs: number | undefined;
   /** A write against this version (undefined: against an absent register) may still be applied. */
-  inDoubt: { version: RegisterVersion | undefined; sameRun: boolean } | undefined;
+  inDoubt: { version: RegisterVersion | undefined; inRun: string } | undefined;
 }
 
 export type WitnessEffect =
   | { do: 'read'; ask: number }
-  | { do: 'cas'; ask: number; expected: RegisterVersion | undefined; next: RegisterEntry; sameRun: boolean };
+  | { do: 'cas'; ask: number; expected: RegisterVersion | undefined; next: RegisterEntry; inRun: string };
 
 /** Exactly one for each effect, whatever happens; a time-out is the outcome `unknown`. */
 export type WitnessEvent = { on: 'answer'; ask: number; answer: RegisterReading | CasResult };
@@ -64,17 +64,17 @@ export function askToRead(dialogue: Dialogue): [Dialogue, WitnessEffect] {
   ];
 }
 
-/** Always against the version last heard, so that a later write that is answered settles every earlier one. */
-export function askToWrite(
-  dialogue: Dialogue,
-  next: RegisterEntry,
-  sameRun: boolean,
-): [Dialogue, WitnessEffect] {
+/**
+ * Always against the version and the run last heard: a later write that is answered settles every earlier one, and a
+ * witness that restarted meanwhile refuses it.
+ */
+export function askToWrite(dialogue: Dialogue, next: RegisterEntry): [Dialogue, WitnessEffect] {
   const ask = dialogue.ask + 1;
+  const inRun = dialogue.liveRunId;
   const expected = dialogue.register === undefined ? undefined : versionOf(dialogue.register);
   return [
-    { ...dialogue, ask, outstanding: 'cas', inDoubt: { version: expected, sameRun } },
-    { do: 'cas', ask, expected, next, sameRun },
+    { ...dialogue, ask, outstanding: 'cas', inDoubt: { version: expected, inRun } },
+    { do: 'cas', ask, expected, next, inRun },
   ];
 }
 
@@ -87,10 +87,12 @@ export function hear(dialogue: Dialogue, event: WitnessEvent, nowMs: number, ret
   const register = answer.outcome === 'conflict' ? answer.current : answer.state;
   const liveRunId = answer.outcome === 'applied' ? answer.state.runId : answer.liveRunId;
   const restarted = register !== undefined && register.runId !== liveRunId;
+  // A second restart is a new one: what was proven since the first may be lost in it.
+  const seenMs = liveRunId === dialogue.liveRunId ? (dialogue.restartSeenMs ?? nowMs) : nowMs;
   const { inDoubt } = dialogue;
-  // The version has moved on, or the witness restarted and refuses what was asked of the run before: never applied now.
+  // The version has moved on, or the run has: what was asked before cannot be applied any more.
   const settled =
-    inDoubt === undefined || !sameVersion(register, inDoubt.version) || (restarted && inDoubt.sameRun);
+    inDoubt === undefined || !sameVersion(register, inDoubt.version) || liveRunId !== inDoubt.inRun;
   return {
     ...dialogue,
     outstanding: undefined,
@@ -98,7 +100,7 @@ export function hear(dialogue: Dialogue, event: WitnessEvent, nowMs: number, ret
     answeredMs: nowMs,
     register,
     liveRunId,
-    restartSeenMs: restarted ? (dialogue.restartSeenMs ?? nowMs) : undefined,
+    restartSeenMs: restarted ? seenMs : undefined,
     inDoubt: settled ? undefined : inDoubt,
   };
 }

@@ -38,7 +38,7 @@ export class MemoryWitness {
     const refused =
       !sameVersion(current, expected) ||
       next.term < (current?.term ?? 0) ||
-      (options.sameRun === true && current !== undefined && current.runId !== this.runId);
+      (options.inRun !== undefined && options.inRun !== this.runId);
     if (refused) return { outcome: 'conflict', current, liveRunId: this.runId };
     const state: RegisterState = { ...next, seq: (current?.seq ?? 0) + 1, runId: this.runId };
     this.beforeLastWrite = { vm, state: current };

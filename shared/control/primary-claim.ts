@@ -4,21 +4,17 @@ import * as dialogue from './dialogue.ts';
 import type { PrimaryState } from './primary-state.ts';
 import type { RegisterEntry } from './register.ts';
 
-export interface Claim {
-  next: RegisterEntry;
-  /** The witness must not have restarted since the register was last written. */
-  sameRun: boolean;
-}
+/** Terms an operator opens lie far above those a witness may have given out and forgotten. */
+const OPERATOR_TERM_STEP = 1000;
 
-export function claimOf(state: PrimaryState, nowMs: number): Claim | undefined {
+export function claimOf(state: PrimaryState, nowMs: number): RegisterEntry | undefined {
   const { party, policy, phase, term } = state;
   const { register } = state.witness;
   if (policy.witness && !dialogue.hasAnswered(state.witness)) return undefined;
   if (state.barred !== undefined) return confirmedByOperator(state);
   if (register === undefined) {
     if (phase !== 'STARTING') return undefined;
-    const next: RegisterEntry = { term: Math.max(term, 1), owner: party.self, mode: 'SYNCING', syncEpoch: 0 };
-    return { next, sameRun: false };
+    return { term: Math.max(term, 1), owner: party.self, mode: 'SYNCING', syncEpoch: 0 };
   }
   const { mode, syncEpoch } = register;
   const mine = { term, owner: party.self, syncEpoch };
@@ -26,33 +22,30 @@ export function claimOf(state: PrimaryState, nowMs: number): Claim | undefined {
   switch (phase) {
     case 'SOLO':
       // A witness that lost the change to SOLO is told again; whoever serves alone grants nobody anything.
-      if (mode !== 'SOLO' && mode !== 'SYNCING') return { next: { ...mine, mode: 'SOLO' }, sameRun: false };
-      return restarted ? { next: { ...mine, mode }, sameRun: false } : undefined;
+      if (mode !== 'SOLO' && mode !== 'SYNCING') return { ...mine, mode: 'SOLO' };
+      return restarted ? { ...mine, mode } : undefined;
     case 'JOINING':
       if (!state.syncAcked) return undefined;
-      return { next: { ...mine, mode: 'PROTECTED', syncEpoch: state.syncEpoch }, sameRun: false };
+      return { ...mine, mode: 'PROTECTED', syncEpoch: state.syncEpoch };
     case 'PROTECTED':
       if (!restarted || !peerProvenSinceRestart(state)) return undefined;
-      return { next: { ...mine, mode }, sameRun: false };
-    case 'LEAVING':
-      if (policy.onBackupLoss === 'freeze' && !state.mustResync) return undefined;
+      return { ...mine, mode };
+    case 'LEAVING': {
       if (restarted && !peerProvenSinceRestart(state)) return confirmedByOperator(state);
-      return { next: { ...mine, mode: 'SOLO' }, sameRun: !restarted };
-    case 'HANDING': {
-      if (restarted && !peerProvenSinceRestart(state)) return undefined;
-      const next = {
-        term: term + 1,
-        owner: party.peer,
-        mode: 'SWITCHING',
-        syncEpoch: state.syncEpoch,
-      } as const;
-      return { next, sameRun: !restarted };
+      const frozen = policy.onBackupLoss === 'freeze' && !state.mustResync;
+      if (!frozen) return { ...mine, mode: 'SOLO' };
+      // Nothing is to change, but a confirmation that nobody answered must be settled before the peer counts again.
+      return state.witness.inDoubt === undefined ? undefined : { ...mine, mode };
     }
+    case 'HANDING':
+      if (restarted && !peerProvenSinceRestart(state)) return undefined;
+      return { term: term + 1, owner: party.peer, mode: 'SWITCHING', syncEpoch: state.syncEpoch };
     case 'HANDED': {
       const overdue = nowMs - state.phaseMs >= policy.reclaimAfterMs;
-      if (restarted) return confirmedByOperator(state);
+      if (restarted && !peerProvenSinceRestart(state)) return confirmedByOperator(state);
+      if (restarted) return { term, owner: register.owner, mode, syncEpoch };
       if (!overdue || !state.guestAlive || !policy.witness) return undefined;
-      return { next: { ...mine, term: term + 1, mode: 'SOLO' }, sameRun: true };
+      return { ...mine, term: term + 1, mode: 'SOLO' };
     }
     default:
       return undefined;
@@ -67,10 +60,19 @@ function peerProvenSinceRestart(state: PrimaryState): boolean {
   return state.heardMs >= (state.witness.restartSeenMs ?? Number.POSITIVE_INFINITY);
 }
 
+/** Whether this node waits for an operator to say that it owns the VM. */
+export function awaitsOperator(state: PrimaryState): boolean {
+  const stuck = state.phase === 'LEAVING' || state.phase === 'HANDED';
+  return (
+    state.barred !== undefined ||
+    (stuck && dialogue.needsConfirming(state.witness) && !peerProvenSinceRestart(state))
+  );
+}
+
 /** The operator's word replaces what the witness lost; a new term fences whoever else might think it owns the VM. */
-function confirmedByOperator(state: PrimaryState): Claim | undefined {
+function confirmedByOperator(state: PrimaryState): RegisterEntry | undefined {
   if (!state.confirmed || !state.guestAlive) return undefined;
-  const term = Math.max(state.term, state.witness.register?.term ?? 0) + 1;
+  const term = Math.max(state.term, state.witness.register?.term ?? 0) + OPERATOR_TERM_STEP;
   const syncEpoch = state.witness.register?.syncEpoch ?? 0;
-  return { next: { term, owner: state.party.self, mode: 'SOLO', syncEpoch }, sameRun: false };
+  return { term, owner: state.party.self, mode: 'SOLO', syncEpoch };
 }

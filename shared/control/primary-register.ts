@@ -38,7 +38,7 @@ export function adoptRegister(turn: Turn, written: boolean): void {
   if (state.phase === 'STARTING' && !written) {
     // An earlier life of this agent may have left a write on its way, so a write comes before anything is served;
     // and since what the backup holds is unknown here, the way to PROTECTED is through SOLO and a resync.
-    state.witness.inDoubt = { version: versionOf(register), sameRun: false };
+    state.witness.inDoubt = { version: versionOf(register), inRun: state.witness.liveRunId };
     enter(turn, 'LEAVING');
     rememberTerm(turn, register);
   } else if (state.phase === 'STARTING') {

@@ -68,8 +68,8 @@ export type PrimaryEvent =
   | { on: 'peerUnfit'; reason: string }
   /** The resync comes to its end with this epoch, being captured now: output is held from it on. */
   | { on: 'joinCapture'; epoch: Epoch }
-  /** The operator wants the VM on the peer; answered by `prepareHandOver`, or refused. */
-  | { on: 'switchover' }
+  /** The operator, who saw `term`, wants the VM on the peer; answered by `prepareHandOver`, or refused. */
+  | { on: 'switchover'; term: number }
   /** The operator thinks better of it, or the final epoch could not be captured. */
   | { on: 'cancelSwitchover' }
   /**
@@ -79,8 +79,8 @@ export type PrimaryEvent =
   | { on: 'handOver'; epoch: Epoch; guestAlive: boolean }
   /** The guest shut down, panicked or was destroyed on purpose: not a failure of the host. */
   | { on: 'guestEnded'; how: string }
-  /** The operator says that this node owns the VM, after the witness lost or changed its memory. */
-  | { on: 'confirm' };
+  /** The operator, who saw `term`, says that this node owns the VM, after the witness lost or changed its memory. */
+  | { on: 'confirm'; term: number };
 
 export type PrimaryEffect =
   | SharedEffect

@@ -26,7 +26,7 @@ export interface RedisRegisterOptions {
 }
 
 /**
- * KEYS[1] register; ARGV 'read', or 'set', expected term, seq, runId ('' if absent), sameRun 0|1, term, owner, mode,
+ * KEYS[1] register; ARGV 'read', or 'set', expected term, seq, runId ('' if absent), inRun ('' for any), term, owner, mode,
  * syncEpoch, claim. Answers {outcome, live run id, term, seq, runId, owner, mode, syncEpoch, claim}, nothing after
  * the run id if the register is absent. INFO is asked inside the script, so run id and register are of one instant.
  */
@@ -39,12 +39,12 @@ local function answer(outcome, fields)
   return {outcome, live, unpack(fields)}
 end
 if ARGV[1] == 'read' then return answer('read', now) end
+if ARGV[5] ~= '' and ARGV[5] ~= live then return answer('conflict', now) end
 local seq = 0
 if ARGV[2] == '' then
   if now[1] then return answer('conflict', now) end
 else
   if now[1] ~= ARGV[2] or now[2] ~= ARGV[3] or now[3] ~= ARGV[4] then return answer('conflict', now) end
-  if ARGV[5] == '1' and now[3] ~= live then return answer('conflict', now) end
   if tonumber(ARGV[6]) < tonumber(now[1]) then return answer('conflict', now) end
   seq = tonumber(now[2])
 end
@@ -124,8 +124,7 @@ export class RedisRegister implements WitnessRegister {
   ): Promise<CasResult> {
     const { term, owner, mode, syncEpoch, claim = '' } = next;
     const version = expected === undefined ? ['', '', ''] : [expected.term, expected.seq, expected.runId];
-    const sameRun = options.sameRun === true ? '1' : '0';
-    const args = ['set', ...version, sameRun, term, owner, mode, syncEpoch, claim];
+    const args = ['set', ...version, options.inRun ?? '', term, owner, mode, syncEpoch, claim];
     try {
       const reply = await this.redis.witnessRegister(this.keyPrefix + vm, ...args);
       const state = parseState(reply);

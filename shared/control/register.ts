@@ -50,8 +50,11 @@ export type CasResult =
   | { outcome: 'unknown'; reason: string };
 
 export interface CasOptions {
-  /** Also refuse (as a conflict) if the witness restarted since the owner last confirmed: rule 2, for every claim of authority. */
-  sameRun?: boolean;
+  /**
+   * The witness process this write was decided on: any other refuses it, as a conflict (rule 2). A restart that lost
+   * writes would otherwise apply it to a register that is older than what the writer knew.
+   */
+  inRun?: string;
 }
 
 /** Linearizable and durable. No method throws for a witness that is slow, gone or frozen: that is `unknown`. */

@@ -137,15 +137,18 @@ describe.each([
     expect(reading).not.toHaveProperty('liveRunId', before.runId);
   });
 
-  it('bars a claim of authority after a restart until somebody confirms the register', async () => {
+  it('refuses after a restart what was decided on its run before', async () => {
     witness = await start();
     const { register } = witness;
     const before = applied(await register.compareAndSet('vm', undefined, solo('a')));
     await witness.restart('everything');
-    const claim = await register.compareAndSet('vm', versionOf(before), solo('b', 2), { sameRun: true });
+    const claim = await register.compareAndSet('vm', versionOf(before), solo('b', 2), {
+      inRun: before.runId,
+    });
     expect(claim).toMatchObject({ outcome: 'conflict', current: before });
     const confirmed = applied(await register.compareAndSet('vm', versionOf(before), solo('a')));
-    applied(await register.compareAndSet('vm', versionOf(confirmed), solo('b', 2), { sameRun: true }));
+    const inRun = confirmed.runId;
+    applied(await register.compareAndSet('vm', versionOf(confirmed), solo('b', 2), { inRun }));
   });
 
   it('does not take a version of its lost past for one it gave out since', async () => {

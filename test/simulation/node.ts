@@ -193,6 +193,7 @@ export class Node {
 
   private primaryTick(before: PrimaryState): void {
     if (before.phase === 'FENCED' || this.guest === undefined) return;
+    if (before.phase === 'STARTING') return;
     this.send({ kind: 'beat', term: before.term, sentMs: this.localMs });
     if (this.resync === 'asked') this.send({ kind: 'resync', term: before.term });
     this.resend(before);
@@ -243,8 +244,8 @@ export class Node {
   order(what: 'switchover' | 'failover' | 'force' | 'force-with-loss' | 'confirm'): void {
     const term = this.machine?.state.term ?? 0;
     this.alive(0, () => {
-      if (what === 'switchover') this.feedPrimary({ on: 'switchover' });
-      else if (what === 'confirm') this.feedPrimary({ on: 'confirm' });
+      if (what === 'switchover') this.feedPrimary({ on: 'switchover', term });
+      else if (what === 'confirm') this.feedPrimary({ on: 'confirm', term });
       else if (what === 'failover') this.feedBackup({ on: 'failover', order: { term } });
       else {
         const acceptDataLoss = what === 'force-with-loss';

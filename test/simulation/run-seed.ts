@@ -2,6 +2,7 @@
 
 import { imageServes } from '../../shared/control/backup-claim.ts';
 import type { Policy } from '../../shared/control/policy.ts';
+import { awaitsOperator } from '../../shared/control/primary-claim.ts';
 import { Violation } from './checks.ts';
 import { faults } from './faults.ts';
 import type { Node } from './node.ts';
@@ -101,7 +102,11 @@ function heal(world: World): boolean {
 function operate(world: World): void {
   for (const node of world.nodes) {
     const { machine, peer } = node;
-    if (machine?.as === 'primary' && peer.guest === undefined) node.order('confirm');
+    if (machine?.as === 'primary' && peer.guest === undefined && awaitsOperator(machine.state)) {
+      // What the peer showed alone before it died may be lost with the witness's memory of it.
+      world.checks.acceptLoss();
+      node.order('confirm');
+    }
     if (machine?.as === 'backup' && machine.state.image.whole && peer.guest === undefined)
       node.order('force');
   }

@@ -77,7 +77,7 @@ export class SimulatedWitness {
 
   private apply(effect: WitnessEffect): Answer {
     if (effect.do === 'read') return this.store.read(VM);
-    const result = this.store.compareAndSet(VM, effect.expected, effect.next, { sameRun: effect.sameRun });
+    const result = this.store.compareAndSet(VM, effect.expected, effect.next, { inRun: effect.inRun });
     if (result.outcome === 'applied') this.onWrite(result.state);
     return result;
   }
