@@ -1,13 +1,11 @@
 /** A Xen host as the backup of a Xen guest: at failover the standby image and state become a stream that `xl restore` takes. */
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, createWriteStream, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { promisify } from 'node:util';
 import { RomulusError } from '../../shared/errors.ts';
 import { PAGES_PER_RECORD } from '../../shared/hypervisor/xen-records.ts';
 import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
@@ -18,6 +16,8 @@ import type { StandbyFiles, Target } from './target.ts';
 
 /** Xen's own overhead beside the guest's memory: page tables, shadow pool, structures. */
 const DOMAIN_OVERHEAD_BYTES = 16 * 1024 * 1024;
+/** Of what xl prints, the end is kept: that is where it says why. */
+const MAX_SAID_LENGTH = 2000;
 
 export class XenTarget implements Target {
   readonly kind = 'xen';
@@ -62,20 +62,12 @@ export class XenTarget implements Target {
     if (files === undefined) throw new RomulusError('INTERNAL', 'the Xen target is not prepared');
     await this.#refuseNameClash(spec);
     const state = unpackXenState(await readFile(statePath));
-    const fifo = join(files.runDir, 'restore.fifo');
-    rmSync(fifo, { force: true });
-    await promisify(execFile)('mkfifo', ['-m', '600', fifo]);
-    const restore = spawn('xl', ['restore', fifo], { stdio: ['ignore', 'ignore', 'pipe'] });
-    const outcome = exitOf(restore, `xl restore of ${spec.name}`);
     const image = openSync(files.imagePath, 'r');
     try {
-      const stream = Readable.from(saveFile(state, imageReader(image)), { objectMode: false });
-      // If xl gives up it closes its end: its own words, not our EPIPE, say why.
-      await Promise.all([pipeline(stream, createWriteStream(fifo)).catch(() => undefined), outcome]);
+      await restore(spec.name, Readable.from(saveFile(state, imageReader(image)), { objectMode: false }));
       this.#started = true;
     } finally {
       closeSync(image);
-      rmSync(fifo, { force: true });
     }
   }
 
@@ -122,13 +114,24 @@ export function imageReader(image: number): ReadPages {
   };
 }
 
-/** Resolves when the process ends with 0; otherwise HV_START with what it said last. */
-async function exitOf(child: ChildProcess, what: string): Promise<void> {
+/** Feeds a save file to `xl restore`; resolves when the domain runs. HV_START with what xl said last, or what the stream threw. */
+async function restore(name: string, stream: Readable): Promise<void> {
+  // cat: Node's end is a socket, and what xl opens by name must be a pipe.
+  const child = spawn('sh', ['-c', 'cat | xl restore /dev/stdin'], { stdio: ['pipe', 'ignore', 'pipe'] });
   let said = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said = (said + text).slice(-2000);
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-MAX_SAID_LENGTH);
   });
-  const [status] = (await once(child, 'exit')) as [number | null];
-  if (status !== 0)
-    throw new RomulusError('HV_START', `${what} failed: ${said.trim()}`, { hint: 'xl dmesg | tail' });
+  // Not 'close': xl leaves a process behind that watches the domain and may keep our pipe open.
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  const [fed, [status]] = await Promise.all([
+    pipeline(stream, child.stdin).catch((thrown: unknown) => thrown),
+    exited,
+  ]);
+  if (fed instanceof RomulusError) throw fed;
+  if (status === 0) return;
+  if (!child.stderr.readableEnded) await once(child.stderr, 'end');
+  throw new RomulusError('HV_START', `xl restore of ${name} failed: ${said.trim()}`, {
+    hint: 'xl dmesg | tail',
+  });
 }
