@@ -24,6 +24,17 @@ inline void for_pages(const PagePair& pair, F&& body) noexcept {
 
 #if defined(__x86_64__)
 
+__attribute__((target("avx512f"))) uint64_t read_range_avx512(const uint8_t* from, uint64_t bytes) noexcept {
+  __m512i sums[4] = {};
+  uint64_t at = 0;
+  for (; at + 256 <= bytes; at += 256) {
+    for (uint64_t i = 0; i < 4; i++) sums[i] = _mm512_or_si512(sums[i], _mm512_loadu_si512(from + at + 64 * i));
+  }
+  for (; at < bytes; at += 64) sums[0] = _mm512_or_si512(sums[0], _mm512_loadu_si512(from + at));
+  const __m512i all = _mm512_or_si512(_mm512_or_si512(sums[0], sums[1]), _mm512_or_si512(sums[2], sums[3]));
+  return _mm512_test_epi64_mask(all, all);
+}
+
 __attribute__((target("avx512f"))) uint64_t read_avx512(const PagePair& pair) noexcept {
   __m512i sum = _mm512_setzero_si512();
   for (uint64_t i = 0; i < pair.pages.size(); i++) {
@@ -59,6 +70,19 @@ __attribute__((target("avx512f"))) uint64_t compare_avx512(const PagePair& pair)
 #endif
 
 }  // namespace
+
+uint64_t read_range(const uint8_t* from, uint64_t bytes) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return read_range_avx512(from, bytes);
+#endif
+  uint64_t sum = 0;
+  for (uint64_t at = 0; at < bytes; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, from + at, 8);
+    sum |= word;
+  }
+  return sum;
+}
 
 uint64_t read_both(const PagePair& pair) noexcept {
 #if defined(__x86_64__)

@@ -13,6 +13,8 @@ struct PagePair {
   const uint8_t* before;
 };
 
+/** Reads a range once, multiples of 64 bytes. */
+uint64_t read_range(const uint8_t* from, uint64_t bytes) noexcept;
 /** Reads both versions of every page once, every cache line, with the same prefetching as the engine. */
 uint64_t read_both(const PagePair& pair) noexcept;
 /** Compares both versions and counts the pages that differ. */

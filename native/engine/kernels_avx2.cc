@@ -86,8 +86,13 @@ ROMULUS_TARGET size_t take_pages(uint64_t* words, size_t count, uint64_t first_p
       uint64_t bits = words[w];
       if (bits == 0) continue;
       words[w] = 0;
-      const uint64_t base = first_page + w * 64;
-      for (; bits != 0; bits &= bits - 1) *out++ = static_cast<uint32_t>(base + lowest_bit(bits));
+      const auto base = static_cast<uint32_t>(first_page + w * 64);
+      if (bits == ~uint64_t{0}) {  // the inside of a run
+        for (uint32_t i = 0; i < 64; i++) out[i] = base + i;
+        out += 64;
+        continue;
+      }
+      for (; bits != 0; bits &= bits - 1) *out++ = base + lowest_bit(bits);
     }
   }
   return static_cast<size_t>(out - start);
@@ -103,8 +108,6 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
 ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   uint64_t lines = 0;
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
     const Line a = load_line(in.source + l * kLineBytes);
     const Line b = load_line(in.shadow + l * kLineBytes);
     const bool same = is_zero({_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)});
@@ -113,12 +116,25 @@ ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   return lines;
 }
 
+/**
+ * Both versions of a page to come. Between the two passes over the current page is the place for it: memory is busy while
+ * the second pass computes, and the first pass of this page does not queue behind the next one's lines.
+ */
+ROMULUS_TARGET inline void prefetch_ahead(const PageEncode& in) noexcept {
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
+  }
+}
+
 ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
   PageDelta found;
   uint8_t* masks = in.word_masks;
   uint8_t* data = in.data;
   __m256i digest = _mm256_setzero_si256();
-  for (uint64_t left = changed_lines(in); left != 0; left &= left - 1) {
+  const uint64_t candidates = changed_lines(in);
+  prefetch_ahead(in);
+  for (uint64_t left = candidates; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     const Line after = load_once(in.source + l * kLineBytes);

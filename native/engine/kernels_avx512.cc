@@ -112,12 +112,10 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
   return true;
 }
 
-/** First look: which lines differ, without branches; pulls the page ahead into the caches on the way. */
+/** First look: which lines differ, without branches. */
 ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   alignas(64) uint8_t masks[kLinesPerPage];
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
     masks[l] = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(in.source + l * kLineBytes),
                                         _mm512_loadu_si512(in.shadow + l * kLineBytes));
   }
@@ -125,12 +123,25 @@ ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   return _mm512_test_epi8_mask(all, all);
 }
 
+/**
+ * Both versions of a page to come. Between the two passes over the current page is the place for it: memory is busy while
+ * the second pass computes, and the first pass of this page does not queue behind the next one's lines.
+ */
+ROMULUS_TARGET inline void prefetch_ahead(const PageEncode& in) noexcept {
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
+  }
+}
+
 ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
   PageDelta found;
   uint8_t* masks = in.word_masks;
   uint8_t* data = in.data;
   __m512i digest = _mm512_setzero_si512();
-  for (uint64_t left = changed_lines(in); left != 0; left &= left - 1) {
+  const uint64_t candidates = changed_lines(in);
+  prefetch_ahead(in);
+  for (uint64_t left = candidates; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);

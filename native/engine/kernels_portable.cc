@@ -38,8 +38,13 @@ size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* 
     uint64_t bits = words[w];
     if (bits == 0) continue;
     words[w] = 0;
-    const uint64_t base = first_page + w * 64;
-    for (; bits != 0; bits &= bits - 1) *out++ = static_cast<uint32_t>(base + lowest_bit(bits));
+    const auto base = static_cast<uint32_t>(first_page + w * 64);
+    if (bits == ~uint64_t{0}) {  // the inside of a run
+      for (uint32_t i = 0; i < 64; i++) out[i] = base + i;
+      out += 64;
+      continue;
+    }
+    for (; bits != 0; bits &= bits - 1) *out++ = base + lowest_bit(bits);
   }
   return static_cast<size_t>(out - start);
 }
@@ -47,9 +52,11 @@ size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* 
 PageDelta encode_page(const PageEncode& in) noexcept {
   uint64_t candidates = 0;
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
+  }
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
     __builtin_prefetch(in.ahead_source + l * kLineBytes);
     __builtin_prefetch(in.ahead_shadow + l * kLineBytes, 1);
-    candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
   }
   PageDelta found;
   uint8_t* masks = in.word_masks;
