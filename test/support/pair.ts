@@ -14,6 +14,8 @@ import type { AgentTlsOptions } from '../../shared/tls.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { type SyntheticLoad, SyntheticSource, SyntheticTarget } from './synthetic.ts';
 
+/** Generous: on a loaded machine a second of silence is no sign of death. */
+export const SILENCE_MS = 10_000;
 export const RAM_BYTES = 16 * 1024 * 1024;
 
 /** Events of one side, with waiting for the next that fits. */
@@ -67,7 +69,7 @@ export class Backup {
       runDir: join(this.dir, 'run'),
       threads: 2,
       durability: 'memory',
-      silenceMs: 1000,
+      silenceMs: SILENCE_MS,
       promiseMs: 500,
       overrides: {},
       openTarget: async () => this.target,
@@ -80,7 +82,7 @@ export class Backup {
     const listener = await listen({
       listen: this.endpoint,
       node: 'beta',
-      silenceMs: 1000,
+      silenceMs: SILENCE_MS,
       promiseMs: 500,
       standbyFor: async () => standby,
       ...(tls && { tls }),
@@ -116,7 +118,7 @@ export class Primary {
       address,
       epochMs: 10,
       windowEpochs: 4,
-      silenceMs: 1000,
+      silenceMs: SILENCE_MS,
       threads: 2,
       term: 1,
       log: pino({ level: 'silent' }),
