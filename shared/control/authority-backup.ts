@@ -47,7 +47,8 @@ function handle(turn: Turn, event: BackupEvent): void {
       break;
     case 'heard':
       state.heardMs = nowMs;
-      if (state.phase === 'STANDBY') effects.push({ do: 'answer', term: event.term });
+      if (state.phase === 'STANDBY' && event.term > state.ranTerm)
+        effects.push({ do: 'answer', term: event.term });
       break;
     case 'committed':
       state.heardMs = nowMs;

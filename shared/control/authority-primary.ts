@@ -67,6 +67,7 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       break;
     case 'handOver':
       // Called off meanwhile, and the guest has run on: the final epoch is not final any more.
+      if (event.guestAlive && !state.paused) refuse(turn, 'VM_BUSY', 'The switchover was called off.');
       if ((event.guestAlive && !state.paused) || !mayHandOver(turn)) break;
       enter(turn, 'HANDING');
       Object.assign(state, { syncEpoch: event.epoch, guestAlive: event.guestAlive, paused: true });

@@ -4,6 +4,7 @@ import type { Epoch } from '../vm.ts';
 import type { Image, Party, SharedEffect } from './authority.ts';
 import * as dialogue from './dialogue.ts';
 import { type Policy, promiseEndsMs } from './policy.ts';
+import type { TermRecord } from './terms.ts';
 
 /**
  * STANDBY: acknowledges, watches, waits. CLAIMING: the claim to the VM is with the witness and may be in doubt; nothing
@@ -25,6 +26,11 @@ export interface BackupState {
   phase: BackupPhase;
   term: number;
   image: Image;
+  /**
+   * Term in which this node was given the VM and may have shown output; 0 if never. In it, it does not pass for a
+   * standby that never moved, which would prove to the other side that nothing is lost.
+   */
+  ranTerm: number;
   witness: dialogue.Dialogue;
   /** No resume before this: the newest promise given, or one waited out after a restart (rules 6 and 8). */
   promiseEndsMs: number;
@@ -72,14 +78,15 @@ export type BackupEffect =
 export function startBackup(
   party: Party,
   policy: Policy,
-  start: { term: number; image: Image; nowMs: number },
+  start: { record: TermRecord; image: Image; nowMs: number },
 ): BackupState {
   return {
     party,
     policy,
     phase: 'STANDBY',
-    term: start.term,
+    term: start.record.term,
     image: start.image,
+    ranTerm: start.record.role === 'primary' ? start.record.term : 0,
     witness: dialogue.newDialogue,
     promiseEndsMs: promiseEndsMs(policy, start.nowMs),
     heardMs: start.nowMs,

@@ -109,7 +109,7 @@ export class Node {
       term: this.image?.term ?? 0,
       epoch: this.image?.state.epoch ?? 0,
     };
-    const start = { term: this.record.term, image, nowMs: this.localMs };
+    const start = { record: this.record, image, nowMs: this.localMs };
     this.machine = { as: 'backup', state: startBackup(this.world.party(this), this.world.policy, start) };
   }
 

@@ -65,11 +65,13 @@ export class World {
     };
     const { nowMs } = this.timeline;
     const delayMs = this.random.chance(0.02) ? this.random.between(5, 60) : this.random.between(0.1, 4);
-    // One session delivers in order; what an older one still had on its way may come later, once more.
+    // One session delivers in order; what an older one still had on its way may come once more, but never its full copy.
     const atMs = Math.max(nowMs + delayMs, this.deliveredMs.get(from.name) ?? 0);
     this.deliveredMs.set(from.name, atMs);
     this.timeline.after(atMs - nowMs, deliver);
-    const replayed = message.kind !== 'unfit' && this.lossRatio > 0 && this.random.chance(0.02);
+    const ofSession =
+      message.kind === 'unfit' || message.kind === 'resync' || (message.kind === 'commit' && message.whole);
+    const replayed = !ofSession && this.lossRatio > 0 && this.random.chance(0.02);
     if (replayed) this.timeline.after(atMs - nowMs + this.random.between(0, 400), deliver);
   }
 
