@@ -205,6 +205,11 @@ export interface NativeEngine {
   firstDifference(a: Memory, b: Memory, threads: number): Promise<number>;
   /** Throws EPERM without CAP_NET_ADMIN, EBUSY when another process holds the tap, ENODEV without the bridge. */
   openRelay(options: RelayOptions): Relay;
+  /**
+   * Sends one rtnetlink request and returns the kernel's first answer. With `untilMs`, throws ETIME instead of sending once
+   * bootTimeMs() has reached it.
+   */
+  netlinkRequest(request: Uint8Array, untilMs?: number): Buffer;
   /** CLOCK_BOOTTIME in ms: the one clock of promises and permits, which goes on while the machine sleeps. */
   bootTimeMs(): number;
   /** fsync and friends are Node's; this gives instruction sets and the kernels chosen. */

@@ -7,6 +7,7 @@ import { expiryDays } from '../../shared/tls.ts';
 import { AgentClient } from '../client.ts';
 import { check, mendingCommands, prerequisites } from '../prerequisites.mjs';
 import { type Finding, finding } from './finding.ts';
+import { checkOutputGate } from './network.ts';
 import {
   checkDirtyTracking,
   checkEngine,
@@ -30,6 +31,7 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     checkDirtyTracking(),
     checkUserfaultfd(),
     checkKvm(),
+    checkOutputGate(),
     checkImageDir(config.imageDir, guestBytes),
     ...findings,
     ...checkCertificate(config),

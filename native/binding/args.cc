@@ -33,6 +33,7 @@ const char* error_name(int error) noexcept {
     case EPERM: return "EPERM";
     case EROFS: return "EROFS";
     case ESRCH: return "ESRCH";
+    case ETIME: return "ETIME";
     default: return "EUNKNOWN";
   }
 }

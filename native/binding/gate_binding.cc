@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "../gate/netlink.h"
 #include "args.h"
 #include "module.h"
 
@@ -142,6 +143,24 @@ void RelayBinding::end(const Napi::CallbackInfo&) {
 gate::Relay* RelayBinding::live(Napi::Env env) {
   if (relay_ == nullptr) throw_error(env, EBADF, "the relay has ended");
   return relay_.get();
+}
+
+Napi::Value netlink_request(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::span<const uint8_t> request;
+  if (!to_bytes(env, info[0], "request", request)) return env.Undefined();
+  uint64_t until_ns = ~uint64_t{0};
+  if (info[1].IsNumber()) {
+    const double until_ms = info[1].As<Napi::Number>();
+    until_ns = until_ms <= 0 ? 0 : static_cast<uint64_t>(std::fmin(until_ms, 9e12) * kNsPerMs);
+  }
+  uint8_t answer[gate::kAnswerBytes];
+  size_t bytes = 0;
+  if (const Status status = gate::netlink_request(request, until_ns, answer, bytes); !status.ok()) {
+    make_error(env, status).ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  return Napi::Buffer<uint8_t>::Copy(env, answer, bytes);
 }
 
 Napi::Value boot_time_ms(const Napi::CallbackInfo& info) { return ms(info.Env(), gate::boot_ns()); }

@@ -32,6 +32,9 @@ class RelayBinding : public Napi::ObjectWrap<RelayBinding> {
   Napi::ThreadSafeFunction on_event_;
 };
 
+/** One rtnetlink request; returns the first answer's bytes. */
+Napi::Value netlink_request(const Napi::CallbackInfo& info);
+
 /** CLOCK_BOOTTIME in milliseconds. */
 Napi::Value boot_time_ms(const Napi::CallbackInfo& info);
 

@@ -73,6 +73,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("pageHashes", page_hashes);
   export_function("firstDifference", first_difference);
   export_function("openRelay", RelayBinding::open);
+  export_function("netlinkRequest", netlink_request);
   export_function("bootTimeMs", boot_time_ms);
   export_function("cpu", cpu);
   return exports;

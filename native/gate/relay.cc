@@ -17,7 +17,7 @@ namespace romulus::gate {
 namespace {
 
 /** Frames moved each way before the lock is offered to others. */
-constexpr unsigned kBatch = 64;
+constexpr unsigned kBatch = 128;
 
 void modify(int epoll, int fd, uint32_t& armed, uint32_t wanted) noexcept {
   if (armed == wanted) return;
@@ -133,6 +133,7 @@ void Relay::shut() noexcept {
 
 void Relay::discard() noexcept {
   const std::lock_guard lock(mutex_);
+  read_guest(true);
   held_.clear();
   pressed_ = false;
   watch();
@@ -237,7 +238,10 @@ bool Relay::flush(unsigned most) noexcept {
   const uint64_t epoch = open_ ? kUnsealed : permitted_epoch_;
   for (unsigned sent = 0; sent < most; sent++) {
     const HeldFrame* frame = held_.next(epoch);
-    if (frame == nullptr) return false;
+    if (frame == nullptr) {
+      if (sent > 0) counts_.release_ns = boot_ns() - release_began_ns_;
+      return false;
+    }
     const uint64_t now = boot_ns();
     if (!open_ && now >= permit_until_ns_) {
       permitted_epoch_ = 0;
@@ -246,7 +250,6 @@ bool Relay::flush(unsigned most) noexcept {
     if (release_began_ns_ == 0) release_began_ns_ = now;
     emit(frame->view());
     held_.pop();
-    counts_.release_ns = boot_ns() - release_began_ns_;
   }
   return true;
 }

@@ -31,7 +31,7 @@ struct RelayCounts {
   uint64_t in_packets = 0;
   /** Released frames that the tap refused, as when an operator sets it down. */
   uint64_t refused_packets = 0;
-  /** Time the last release took, first frame to last. */
+  /** From the first frame of the last release to its last. */
   uint64_t release_ns = 0;
   bool connected = false;
   bool open = false;

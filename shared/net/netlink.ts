@@ -1,0 +1,96 @@
+/** rtnetlink messages of the `plug` queueing discipline, as bytes: struct nlmsghdr, struct tcmsg, and its two attributes. */
+
+import { RomulusError } from '../errors.ts';
+
+/** What `plug` can be told, by the numbers of struct tc_plug_qopt. */
+export const PlugAction = { buffer: 0, releaseOne: 1, releaseIndefinite: 2, limit: 3 } as const;
+export type PlugActionId = (typeof PlugAction)[keyof typeof PlugAction];
+
+const NEW_QDISC = 36;
+const DELETE_QDISC = 37;
+const GET_QDISC = 38;
+const FLAG = { request: 0x1, ack: 0x4, exclusive: 0x200, create: 0x400 } as const;
+const ROOT = 0xffffffff;
+const ATTRIBUTE = { kind: 1, options: 2, stats: 3 } as const;
+const ERROR = 2;
+const HEADER_BYTES = 16;
+const TCMSG_BYTES = 20;
+/** Where struct tc_stats has the packets and bytes that wait. */
+const STATS = { qlen: 28, backlog: 32, bytes: 36 } as const;
+
+/** Makes `plug` the root discipline of an interface; it is plugged from then on. EEXIST when one is there. */
+export function createPlug(ifindex: number, sequence: number): Buffer {
+  const flags = FLAG.request | FLAG.ack | FLAG.create | FLAG.exclusive;
+  return message(NEW_QDISC, flags, sequence, ifindex, [attribute(ATTRIBUTE.kind, text('plug'))]);
+}
+
+/** `limitBytes` counts with `limit` alone. */
+export function changePlug(ifindex: number, sequence: number, action: PlugActionId, limitBytes = 0): Buffer {
+  const options = Buffer.alloc(8);
+  options.writeInt32LE(action, 0);
+  options.writeUInt32LE(limitBytes, 4);
+  return message(NEW_QDISC, FLAG.request | FLAG.ack, sequence, ifindex, [
+    attribute(ATTRIBUTE.kind, text('plug')),
+    attribute(ATTRIBUTE.options, options),
+  ]);
+}
+
+/** Removes the root discipline; what a plugged one holds is thrown away. */
+export function deletePlug(ifindex: number, sequence: number): Buffer {
+  return message(DELETE_QDISC, FLAG.request | FLAG.ack, sequence, ifindex, []);
+}
+
+/** Asks for the root discipline of an interface. */
+export function getQdisc(ifindex: number, sequence: number): Buffer {
+  return message(GET_QDISC, FLAG.request, sequence, ifindex, []);
+}
+
+/** What waits in the discipline that getQdisc() asked for. */
+export function parseBacklog(answer: Buffer, sequence: number): { packets: number; bytes: number } {
+  const wellFormed = answer.length >= HEADER_BYTES + TCMSG_BYTES && answer.readUInt16LE(4) === NEW_QDISC;
+  if (!wellFormed || answer.readUInt32LE(8) !== sequence)
+    throw new RomulusError('HV_PROTOCOL', 'the kernel did not name the queueing discipline');
+  for (let at = HEADER_BYTES + TCMSG_BYTES; at + 4 <= answer.length; ) {
+    const length = answer.readUInt16LE(at);
+    if (length < 4 || at + length > answer.length) break;
+    const value = answer.subarray(at + 4, at + length);
+    if (answer.readUInt16LE(at + 2) === ATTRIBUTE.stats && value.length >= STATS.bytes)
+      return { packets: value.readUInt32LE(STATS.qlen), bytes: value.readUInt32LE(STATS.backlog) };
+    at += Math.ceil(length / 4) * 4;
+  }
+  throw new RomulusError('HV_PROTOCOL', 'the kernel gave no figures of the queueing discipline');
+}
+
+/** The errno of an acknowledgement, 0 for success. Throws on anything that is no answer to `sequence`. */
+export function parseAcknowledgement(answer: Buffer, sequence: number): number {
+  if (answer.length < HEADER_BYTES + 4 || answer.readUInt16LE(4) !== ERROR)
+    throw new RomulusError('HV_PROTOCOL', 'the kernel gave no acknowledgement of a netlink request');
+  if (answer.readUInt32LE(8) !== sequence)
+    throw new RomulusError('HV_PROTOCOL', `netlink answered ${answer.readUInt32LE(8)}, not ${sequence}`);
+  return -answer.readInt32LE(HEADER_BYTES);
+}
+
+function message(type: number, flags: number, sequence: number, ifindex: number, parts: Buffer[]): Buffer {
+  const head = Buffer.alloc(HEADER_BYTES + TCMSG_BYTES);
+  head.writeUInt16LE(type, 4);
+  head.writeUInt16LE(flags, 6);
+  head.writeUInt32LE(sequence, 8);
+  head.writeInt32LE(ifindex, HEADER_BYTES + 4);
+  head.writeUInt32LE(ROOT, HEADER_BYTES + 12);
+  const whole = Buffer.concat([head, ...parts]);
+  whole.writeUInt32LE(whole.length, 0);
+  return whole;
+}
+
+/** struct rtattr: length with its own four bytes, type, and the value padded to four. */
+function attribute(type: number, value: Buffer): Buffer {
+  const padded = Buffer.alloc(4 + Math.ceil(value.length / 4) * 4);
+  padded.writeUInt16LE(4 + value.length, 0);
+  padded.writeUInt16LE(type, 2);
+  value.copy(padded, 4);
+  return padded;
+}
+
+function text(value: string): Buffer {
+  return Buffer.from(`${value}\0`);
+}
