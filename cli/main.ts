@@ -7,6 +7,7 @@ import { logLevels } from '../shared/log.ts';
 import { VERSION } from '../shared/version.ts';
 import { Context, type Verb } from './context.ts';
 import { agent } from './verbs/agent.ts';
+import { bench } from './verbs/bench.ts';
 import { certs } from './verbs/certs.ts';
 import { config } from './verbs/config.ts';
 import { demo } from './verbs/demo.ts';
@@ -32,6 +33,7 @@ const verbs: Verb[] = [
   demo,
   replay,
   record,
+  bench,
 ];
 
 const program = new Command('romulus')

@@ -17,10 +17,12 @@ interface Experience {
 
 /** Weight of the newest measurement. */
 const WEIGHT = 0.2;
+/** Of a measurement slower than known: mostly this process waited for its turn, and only what lasts counts. */
+const SLOWER_WEIGHT = 0.02;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
 /** Payloads below this take the same time in any tier, and teach nothing. */
-const MIN_LESSON_BYTES = 16 * 1024;
+const MIN_LESSON_BYTES = 64 * 1024;
 
 export class CodecChoice {
   readonly link: LinkRate;
@@ -56,7 +58,8 @@ export class CodecChoice {
     if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
     const known = this.#experience[tier];
     known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
-    known.nsPerByte += WEIGHT * (ns / payloadBytes - known.nsPerByte);
+    const nsPerByte = ns / payloadBytes;
+    known.nsPerByte += (nsPerByte > known.nsPerByte ? SLOWER_WEIGHT : WEIGHT) * (nsPerByte - known.nsPerByte);
     known.triedAt = this.#choices;
   }
 

@@ -1,0 +1,57 @@
+/** The parts of `romulus bench`, each a list of rows with its baselines measured in the same run. */
+
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '../native/bench.ts';
+import { benchEpoch } from './epoch.ts';
+import { benchPageSnappy, type PageSnappyRow } from './page-snappy.ts';
+import { benchPagemap, type PagemapRow } from './pagemap.ts';
+import { benchWire, type WireRow } from './wire.ts';
+
+export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch'] as const;
+export type BenchPart = (typeof benchParts)[number];
+
+export interface BenchRequest {
+  /** Trace files; the one that comes with the source where none is given. */
+  traces: string[];
+  guestGiB: number[];
+  rounds: number;
+  threads: number;
+  onProgress(line: string): void;
+}
+
+export interface BenchRows {
+  scan: (ScanRow | PagemapRow)[];
+  delta: (DeltaRow | PageSnappyRow)[];
+  apply: DeltaRow[];
+  wire: WireRow[];
+  epoch: Awaited<ReturnType<typeof benchEpoch>>;
+}
+
+/** The trimmed trace of the tests: real, but so short that other traces should be given for figures that count. */
+function defaultTraces(): string[] {
+  const root = dirname(createRequire(import.meta.url).resolve('#package'));
+  const path = join(root, 'test/fixtures/traces/pg-100.trace.zst');
+  return existsSync(path) ? [path] : [];
+}
+
+export async function runBench<P extends BenchPart>(part: P, request: BenchRequest): Promise<BenchRows[P]> {
+  const { guestGiB, rounds, threads, onProgress } = request;
+  const traces = request.traces.length > 0 ? request.traces : defaultTraces();
+  const names = traces.map((path) => basename(path)).join(', ');
+  onProgress(`${part}: ${part === 'wire' || part === 'epoch' ? 'two processes' : names}`);
+  const options = { rounds, threads };
+  const parts: { [Q in BenchPart]: () => Promise<BenchRows[Q]> } = {
+    scan: async () => [...(await benchScan(guestGiB, traces, options)), ...(await benchPagemap())],
+    async delta() {
+      const rows: BenchRows['delta'] = await benchDelta(traces, options);
+      for (const path of traces) rows.push(await benchPageSnappy(path));
+      return rows;
+    },
+    apply: () => benchApply([...traces, 'dense', 'sparse'], options),
+    wire: () => benchWire(),
+    epoch: () => benchEpoch({ epochMs: [25, 100], epochs: 200, memoryMiB: [256], failovers: 3, onProgress }),
+  };
+  return parts[part]();
+}

@@ -1,0 +1,202 @@
+/** Epochs of 1 MiB acknowledged from agent to agent, and their rate, beside a raw TCP loop between the same processes. */
+
+import { fork } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Capture } from '../primary/epoch/capture.ts';
+import { packEpoch, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
+import { Session } from '../primary/session.ts';
+import { Samples } from '../shared/samples.ts';
+import { PAGE_BYTES } from '../shared/vm.ts';
+import { CodecChoice } from '../shared/wire/codec-choice.ts';
+import { LinkRate } from '../shared/wire/link-rate.ts';
+import { WrittenMemory } from './written-memory.ts';
+
+const MiB = 1024 * 1024;
+const RAM_BYTES = 64 * MiB;
+/** With their heads just under one slab. */
+const PAGES_PER_EPOCH = 255;
+/** Sent while nothing is measured yet. */
+const WARM_UP = 50;
+
+export interface WireRow {
+  method: 'raw-tcp' | 'romulus';
+  what: 'round-trip' | 'rate';
+  bytes: number;
+  count: number;
+  /** round-trip: from handing the bytes over to their acknowledgement. */
+  roundTripUs?: { p50: number; p99: number };
+  gbPerS?: number;
+}
+
+export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<WireRow[]> {
+  const unit = PAGES_PER_EPOCH * PAGE_BYTES;
+  const program = fileURLToPath(new URL(`./wire-peer${extname(import.meta.url)}`, import.meta.url));
+  const child = fork(program, [String(unit)]);
+  try {
+    const [ports] = (await once(child, 'message')) as [{ agentPort: number; rawPort: number }];
+    const raw = connect({ port: ports.rawPort, host: '127.0.0.1', noDelay: true });
+    await once(raw, 'connect');
+    const agent = await AgentEnd.open(ports.agentPort);
+    const rows: WireRow[] = [
+      await roundTrips('raw-tcp', unit, epochs, () => rawRound(raw, Buffer.alloc(unit, 1))),
+      await roundTrips('romulus', unit, epochs, () => agent.epoch()),
+      await rate('raw-tcp', rateMiB, (count) => rawBurst(raw, Buffer.alloc(unit, 1), count)),
+      await rate('romulus', rateMiB, (count) => agent.burst(count)),
+    ];
+    raw.destroy();
+    agent.close();
+    return rows;
+  } finally {
+    child.disconnect();
+  }
+}
+
+/** Sending half of an agent around a guest that rewrites 1 MiB each epoch. */
+class AgentEnd {
+  readonly #session: Session;
+  readonly #capture: Capture;
+  readonly #codecs: CodecChoice;
+  readonly #acks: { onAck: () => void };
+  #epoch = 0;
+
+  static async open(port: number): Promise<AgentEnd> {
+    const acks = { onAck: () => {} };
+    const codecs = new CodecChoice(new LinkRate(1e12));
+    const source = new WrittenMemory(RAM_BYTES, PAGES_PER_EPOCH);
+    const session = await Session.open(
+      {
+        address: { host: '127.0.0.1', port },
+        peer: 'backup',
+        silenceMs: 30_000,
+        codecs,
+        hello: {
+          node: 'primary',
+          vm: 'wire',
+          term: 1,
+          lineage: randomUUID(),
+          acked: 0,
+          geometry: source.geometry,
+          spec: { name: 'wire', hypervisor: 'replay', memoryBytes: RAM_BYTES, cpus: 1 },
+        },
+      },
+      { onAck: () => acks.onAck(), onClose: () => {} },
+    );
+    await session.beginSync(randomUUID());
+    const capture = new Capture(source, { threads: 1, maxSlabs: 16 });
+    await capture.takeDirty();
+    return new AgentEnd(session, capture, codecs, acks);
+  }
+
+  private constructor(session: Session, capture: Capture, codecs: CodecChoice, acks: { onAck: () => void }) {
+    this.#session = session;
+    this.#capture = capture;
+    this.#codecs = codecs;
+    this.#acks = acks;
+  }
+
+  /** One epoch; microseconds from the encoded epoch to its acknowledgement. */
+  async epoch(): Promise<number> {
+    this.#epoch += 1;
+    const checkpoint = await this.#capture.checkpoint(this.#epoch, async () => {});
+    const acked = new Promise<void>((resolve) => {
+      this.#acks.onAck = resolve;
+    });
+    const began = performance.now();
+    const outgoing = await packEpoch(this.#codecs, this.#capture, checkpoint, began);
+    await sendEpoch(this.#session, 1, outgoing);
+    await acked;
+    const us = (performance.now() - began) * 1000;
+    releaseEpoch(this.#capture, outgoing);
+    return us;
+  }
+
+  /** `count` epochs one after the other without waiting for acknowledgements in between; ms until the last. */
+  async burst(count: number): Promise<number> {
+    let left = count;
+    const acked = new Promise<void>((resolve) => {
+      this.#acks.onAck = () => {
+        left -= 1;
+        if (left === 0) resolve();
+      };
+    });
+    const checkpoint = await this.#capture.checkpoint(this.#epoch + 1, async () => {});
+    const outgoing = await packEpoch(this.#codecs, this.#capture, checkpoint, 0);
+    const began = performance.now();
+    for (let i = 0; i < count; i++) {
+      this.#epoch += 1;
+      // The same absolute values again: applying them twice does no harm, and encoding is not what is measured.
+      const same = { ...outgoing, epoch: this.#epoch };
+      await sendEpoch(this.#session, 1, same);
+    }
+    await acked;
+    const ms = performance.now() - began;
+    releaseEpoch(this.#capture, outgoing);
+    return ms;
+  }
+
+  close(): void {
+    this.#session.close();
+    this.#capture.close();
+  }
+}
+
+async function rawRound(socket: Socket, data: Buffer): Promise<number> {
+  const began = performance.now();
+  socket.write(data);
+  await once(socket, 'data');
+  return (performance.now() - began) * 1000;
+}
+
+async function rawBurst(socket: Socket, data: Buffer, count: number): Promise<number> {
+  let left = count;
+  const began = performance.now();
+  const acked = new Promise<void>((resolve) => {
+    socket.on('data', (answer) => {
+      left -= answer.length;
+      if (left <= 0) resolve();
+    });
+  });
+  for (let i = 0; i < count; i++) if (!socket.write(data)) await once(socket, 'drain');
+  await acked;
+  socket.removeAllListeners('data');
+  return performance.now() - began;
+}
+
+async function roundTrips(
+  method: WireRow['method'],
+  bytes: number,
+  count: number,
+  round: () => Promise<number>,
+): Promise<WireRow> {
+  for (let i = 0; i < WARM_UP; i++) await round();
+  const us = new Samples();
+  for (let i = 0; i < count; i++) us.add(await round());
+  const { p50, p99 } = us.summary();
+  return {
+    method,
+    what: 'round-trip',
+    bytes,
+    count,
+    roundTripUs: { p50: Math.round(p50), p99: Math.round(p99) },
+  };
+}
+
+async function rate(
+  method: WireRow['method'],
+  rateMiB: number,
+  burst: (count: number) => Promise<number>,
+): Promise<WireRow> {
+  const bytes = PAGES_PER_EPOCH * PAGE_BYTES;
+  const ms = await burst(rateMiB);
+  return {
+    method,
+    what: 'rate',
+    bytes,
+    count: rateMiB,
+    gbPerS: Math.round((bytes * rateMiB) / ms / 1e4) / 100,
+  };
+}
