@@ -16,6 +16,11 @@ function sources(folder, suffix) {
     .map((name) => join(folder, name));
 }
 
+/** All that tests and fuzzers are linked with: the engine, and what of the benchmarks reads foreign bytes. */
+function tested() {
+  return [...sources('engine', '.cc'), 'bench/xbzrle.cc', 'bench/trace.cc'];
+}
+
 /** Compiles every source to an object, as many at once as there are processors; returns the objects. */
 async function compile(compiler, flags, files, tag) {
   mkdirSync(outDir, { recursive: true });
@@ -54,7 +59,7 @@ export async function runTests({ sanitize }) {
     ...checks,
   ];
   const tag = sanitize ? 'asan' : 'plain';
-  const engine = await compile('g++', flags, sources('engine', '.cc'), tag);
+  const engine = await compile('g++', flags, tested(), tag);
   const tests = sources('test', '_test.cc');
   const testObjects = await compile('g++', flags, tests, tag);
   for (const [i, test] of tests.entries()) {
@@ -78,7 +83,7 @@ export async function runFuzzers(seconds) {
   if (compiler === undefined) fail('clang missing. Run: sudo apt-get install -y clang-16 libclang-rt-16-dev');
   const checks = ['-fsanitize=fuzzer-no-link,address,undefined', '-fno-sanitize-recover=all'];
   const flags = ['-std=gnu++20', '-O2', '-g', '-Wall', '-Wextra', '-fno-exceptions', '-fno-rtti', ...checks];
-  const engine = await compile(compiler, flags, sources('engine', '.cc'), 'fuzz');
+  const engine = await compile(compiler, flags, tested(), 'fuzz');
   for (const target of sources('fuzz', '_fuzz.cc')) {
     const [object] = await compile(compiler, flags, [target], 'fuzz');
     const name = basename(target, '.cc');
@@ -91,6 +96,7 @@ export async function runFuzzers(seconds) {
     run(program, [
       `-max_total_time=${seconds}`,
       '-print_final_stats=1',
+      '-max_len=20000',
       `-artifact_prefix=${outDir}/`,
       ...corpora,
     ]);

@@ -45,7 +45,13 @@ bool unpack(const char* path, std::vector<uint8_t>& out) noexcept {
 }  // namespace
 
 Status Trace::read(const char* path) noexcept {
-  if (!unpack(path, content_)) return {EBADMSG, "the trace cannot be read"};
+  std::vector<uint8_t> content;
+  if (!unpack(path, content)) return {EBADMSG, "the trace cannot be read"};
+  return parse(std::move(content));
+}
+
+Status Trace::parse(std::vector<uint8_t> content) noexcept {
+  content_ = std::move(content);
   const uint8_t* at = content_.data();
   uint64_t left = content_.size();
   const auto take = [&](uint64_t bytes) -> const uint8_t* {
@@ -66,6 +72,8 @@ Status Trace::read(const char* path) noexcept {
   name_.assign(name, strnlen(name, 32));
   const uint64_t pages = pages_in(ram_bytes_);
   if (pages == 0 || pages > kMaxPages || pages % 64 != 0) return cut;
+  // Every page has a hash and every epoch a bitmap: a file too short for them is refused before anything is allocated.
+  if (left < pages * 8 || left / (pages / 8) < epochs) return cut;
   if (take(epochs * kEpochHeadBytes) == nullptr) return cut;
 
   std::vector<bool> in_union(pages);

@@ -21,6 +21,8 @@ class Trace {
  public:
   /** Reads the whole file into memory; EBADMSG if it is not a trace. */
   Status read(const char* path) noexcept;
+  /** The same from the unpacked content of a trace file. */
+  Status parse(std::vector<uint8_t> content) noexcept;
 
   /** Made up: each epoch `words` random words change in each of `pages` neighbouring pages (512: whole pages). */
   void synthesize(std::string name, uint64_t pages, uint32_t epochs, uint32_t words);

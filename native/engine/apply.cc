@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "bits.h"
 #include "clock.h"
 #include "cpu.h"
 #include "payload.h"
@@ -16,28 +17,47 @@ namespace {
 /** Lines a thread digests at once: 2 MiB. */
 constexpr uint64_t kDigestLines = 32 * 1024;
 
+/** Pages read ahead of the one being applied, so that their lines are on their way. A power of two. */
+constexpr uint64_t kAheadPages = 8;
+
+/** Asks for the lines a record will write. Whole pages the processor's own prefetcher follows. */
+void prefetch(const Mapping& image, const PageRecord& record) noexcept {
+  const uint8_t* page = image.data() + record.page * kPageBytes;
+  for (uint64_t lines = record.line_mask; lines != 0; lines &= lines - 1) {
+    __builtin_prefetch(page + lowest_bit(lines) * kLineBytes, 1);
+  }
+}
+
+uint64_t apply_record(const Mapping& image, const PageRecord& record, const uint8_t* data_end) noexcept {
+  uint8_t* page = image.data() + record.page * kPageBytes;
+  switch (record.form) {
+    case Form::delta:
+      return kernels().apply_delta(page, record.page, record.line_mask, record.word_masks, record.data, data_end);
+    case Form::zero:
+      return kernels().apply_page(page, record.page, nullptr);
+    case Form::whole:
+      return kernels().apply_page(page, record.page, record.data);
+  }
+  return 0;
+}
+
 /** Digest change of one payload; false if it is malformed, up to where it was applied. */
-bool apply_one(Mapping& image, std::span<const uint8_t> payload, uint64_t& change) noexcept {
-  const Kernels& kernel = kernels();
+bool apply_one(const Mapping& image, std::span<const uint8_t> payload, uint64_t& change) noexcept {
   PayloadReader reader;
   if (!reader.open(payload, pages_in(image.bytes())).ok()) return false;
-  PageRecord record;
-  for (;;) {
-    const PayloadReader::Step step = reader.next(record);
-    if (step != PayloadReader::Step::page) return step == PayloadReader::Step::end;
-    uint8_t* page = image.data() + record.page * kPageBytes;
-    switch (record.form) {
-      case Form::delta:
-        change += kernel.apply_delta(page, record.page, record.line_mask, record.word_masks, record.data,
-                                     reader.data_end());
-        break;
-      case Form::zero:
-        change += kernel.apply_page(page, record.page, nullptr);
-        break;
-      case Form::whole:
-        change += kernel.apply_page(page, record.page, record.data);
-        break;
+  PageRecord ring[kAheadPages];
+  PayloadReader::Step step = PayloadReader::Step::page;
+  uint64_t read = 0;
+  for (uint64_t applied = 0;; applied++) {
+    while (step == PayloadReader::Step::page && read < applied + kAheadPages) {
+      PageRecord& record = ring[read % kAheadPages];
+      step = reader.next(record);
+      if (step != PayloadReader::Step::page) break;
+      prefetch(image, record);
+      read++;
     }
+    if (applied == read) return step == PayloadReader::Step::end;
+    change += apply_record(image, ring[applied % kAheadPages], reader.data_end());
   }
 }
 
