@@ -24,14 +24,18 @@ describe('kill -9 of the backup agent', () => {
   it.each(backupCrashPoints)(
     'at %s leaves exactly a committed epoch, and needs no full copy',
     async (point) => {
-      expect(await killBackup(lab, point, 20)).toEqual({ imageWhole: true, resumed: true, faults: [] });
+      expect(await killBackup(lab, lab.primary, lab.backup, point, 20)).toEqual({
+        imageWhole: true,
+        resumed: true,
+        faults: [],
+      });
     },
   );
 });
 
 describe('kill -9 of the primary agent', () => {
   it.each(primaryCrashPoints)('at %s lets its guest go on', async (point) => {
-    expect(await killPrimaryAgent(lab, point, 5)).toEqual({ ticked: true, faults: [] });
+    expect(await killPrimaryAgent(lab, lab.primary, point, 5)).toEqual({ ticked: true, faults: [] });
   });
 });
 

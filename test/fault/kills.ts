@@ -33,26 +33,37 @@ export interface KillOutcome {
 }
 
 /** An agent that is down comes back and dies at the `count`-th passage of a crash point, or by a plain kill -9 after `ms`. */
-export async function killBackup(lab: Lab, point: string, count: number): Promise<KillOutcome> {
+export async function killBackup(
+  lab: Lab,
+  primary: AgentProcess,
+  backup: AgentProcess,
+  point: string,
+  count: number,
+): Promise<KillOutcome> {
   const syncs: AgentEvent[] = [];
   const stop = new AbortController();
   const watching = (async () => {
-    for await (const event of lab.primary.client.events(stop.signal))
+    for await (const event of primary.client.events(stop.signal))
       if (event.kind === 'synced') syncs.push(event);
   })().catch(() => {}); // ends with the abort below
-  await lab.backup.end('SIGKILL');
-  await lab.backup.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
-  await lab.backup.ended();
-  await lab.backup.start();
-  const verified = await verify(lab.backup);
-  await lab.untilProtected(lab.primary);
+  await backup.end('SIGKILL');
+  await backup.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
+  await backup.ended();
+  await backup.start();
+  const verified = await verify(backup);
+  await lab.untilProtected(primary);
   stop.abort();
   await watching;
   return {
     imageWhole: verified.found === verified.expected,
     resumed: syncs.length === 0,
-    faults: readHeartbeats(lab.serialLog('a')).faults,
+    faults: readHeartbeats(serialOf(lab, primary)).faults,
   };
+}
+
+/** The log of the guest that runs, or stands by, on one host. */
+function serialOf(lab: Lab, agent: AgentProcess): string {
+  return lab.serialLog(agent === lab.primary ? 'a' : 'b');
 }
 
 /** Digest of the image by a full pass, beside the one the primary named for that epoch. */
@@ -63,16 +74,17 @@ export function verify(agent: AgentProcess): Promise<{ epoch: number; expected: 
 /** The primary's agent dies at a crash point; its guest must tick on before any agent is back. */
 export async function killPrimaryAgent(
   lab: Lab,
+  primary: AgentProcess,
   point: string,
   count: number,
 ): Promise<{ ticked: boolean; faults: string[] }> {
-  await lab.primary.end('SIGKILL');
-  await lab.primary.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
-  await lab.primary.ended();
-  const ticked = await ticksOn(lab.serialLog('a'));
-  await lab.primary.start();
-  await lab.untilProtected(lab.primary);
-  return { ticked, faults: readHeartbeats(lab.serialLog('a')).faults };
+  await primary.end('SIGKILL');
+  await primary.start({ ROMULUS_CRASH_AT: `${point}:${count}` });
+  await primary.ended();
+  const ticked = await ticksOn(serialOf(lab, primary));
+  await primary.start();
+  await lab.untilProtected(primary);
+  return { ticked, faults: readHeartbeats(serialOf(lab, primary)).faults };
 }
 
 /** True once the guest has written a tick it had not written before. */
@@ -110,7 +122,7 @@ export async function pullPlugAndSwap(lab: Lab, from: AgentProcess, to: AgentPro
   await lost;
   const verified = await verify(to);
   const result = await to.client.failover({ vm: VM });
-  const ticked = await ticksOn(lab.serialLog(to === lab.primary ? 'a' : 'b'));
+  const ticked = await ticksOn(serialOf(lab, to));
   await lab.swap(from, to);
   return {
     imageWhole: verified.found === verified.expected && verified.epoch === result.epoch,

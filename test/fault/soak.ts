@@ -1,8 +1,9 @@
-/** The kills of kills.test.ts, as often as asked: `npm run soak:kills -- COUNT`. Prints one JSON document; exit 1 on any failure. */
+/** The kills of kills.test.ts, as often as asked: `npm run soak:kills -- COUNT [SEED]`. Prints one JSON document; exit 1 on any failure. */
 
+import type { AgentProcess } from '../../cli/lab/agent-process.ts';
 import { Lab } from '../../cli/lab/lab.ts';
 import { Samples } from '../../shared/samples.ts';
-import { random } from '../support/synthetic.ts';
+import { random } from '../support/random.ts';
 import {
   backupCrashPoints,
   killBackup,
@@ -17,40 +18,44 @@ const next = random(seed);
 const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
 
 const failures: object[] = [];
-const running = new Samples(count);
+const kills = { backupAgent: 0, primaryAgent: 0, host: 0 };
+const running = new Samples(Math.max(1, count));
 const lab = await Lab.create({ memoryMiB: 128, epochMs: 25, workload: { structureMiB: 16 } });
+let stopped = false;
+process.on('SIGTERM', () => {
+  stopped = true; // the round under way is finished, and what was done is reported
+});
 
-function judge(what: string, round: number, outcome: object, good: boolean): void {
-  if (!good) failures.push({ what, round, outcome });
-  process.stderr.write(`\r${what} ${round + 1}/${count}, ${failures.length} failures   `);
+function judge(what: keyof typeof kills, outcome: object, good: boolean): void {
+  kills[what] += 1;
+  if (!good) failures.push({ what, round: kills[what], outcome });
+  process.stderr.write(`\r${JSON.stringify(kills)}, ${failures.length} failures   `);
+}
+
+/** One kill of each kind; the host that runs the guest is the last to go, so that roles swap once a round. */
+async function round(from: AgentProcess, to: AgentProcess): Promise<void> {
+  const backup = await killBackup(lab, from, to, pick(backupCrashPoints), 1 + Math.floor(next() * 60));
+  judge('backupAgent', backup, backup.imageWhole && backup.resumed && backup.faults.length === 0);
+  const primary = await killPrimaryAgent(lab, from, pick(primaryCrashPoints), 1 + Math.floor(next() * 30));
+  judge('primaryAgent', primary, primary.ticked && primary.faults.length === 0);
+  const host = await pullPlugAndSwap(lab, from, to);
+  running.add(host.decisionToRunningMs);
+  judge('host', host, host.imageWhole && host.ticked && host.faults.length === 0);
 }
 
 try {
   await lab.start();
   await lab.protect();
-  for (let round = 0; round < count; round++) {
-    const outcome = await killBackup(lab, pick(backupCrashPoints), 1 + Math.floor(next() * 60));
-    judge(
-      'backup agent',
-      round,
-      outcome,
-      outcome.imageWhole && outcome.resumed && outcome.faults.length === 0,
-    );
-  }
-  for (let round = 0; round < count; round++) {
-    const outcome = await killPrimaryAgent(lab, pick(primaryCrashPoints), 1 + Math.floor(next() * 30));
-    judge('primary agent', round, outcome, outcome.ticked && outcome.faults.length === 0);
-  }
   let [from, to] = [lab.primary, lab.backup];
-  for (let round = 0; round < count; round++) {
-    const outcome = await pullPlugAndSwap(lab, from, to);
-    running.add(outcome.decisionToRunningMs);
-    judge('host', round, outcome, outcome.imageWhole && outcome.ticked && outcome.faults.length === 0);
+  while (kills.host < count && !stopped) {
+    await round(from, to);
     [from, to] = [to, from];
   }
+} catch (thrown) {
+  failures.push({ what: 'the soak itself', error: String(thrown) });
 } finally {
   await lab.close({ keep: failures.length > 0 });
 }
 const decisionToRunningMs = { p50: running.quantile(0.5), p99: running.quantile(0.99) };
-console.log(JSON.stringify({ seed, killsOfEach: count, failures, decisionToRunningMs }));
+console.log(JSON.stringify({ seed, kills, failures, decisionToRunningMs }));
 process.exitCode = failures.length > 0 ? 1 : 0;

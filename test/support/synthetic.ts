@@ -5,17 +5,7 @@ import type { StandbyFiles, Target } from '../../backup/hypervisor/target.ts';
 import { type DirtyBitmap, engine, type Memory } from '../../native/index.ts';
 import type { DirtyTracking, GuestState, Source } from '../../primary/hypervisor/source.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
-
-/** Small, fast, seeded (mulberry32). */
-export function random(seed: number): () => number {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { random } from './random.ts';
 
 export interface SyntheticLoad {
   seed: number;

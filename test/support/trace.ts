@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { engine } from '../../native/index.ts';
 import { TraceWriter } from '../../shared/hypervisor/trace-writer.ts';
 import { PAGE_BYTES } from '../../shared/vm.ts';
-import { random } from './synthetic.ts';
+import { random } from './random.ts';
 
 export interface MadeUpTrace {
   path: string;

@@ -9,7 +9,7 @@ import {
   type PackedPayload,
 } from '../../shared/wire/compression.ts';
 import { Codec } from '../../shared/wire/messages.ts';
-import { random } from '../support/synthetic.ts';
+import { random } from '../support/random.ts';
 
 function payload(data: Buffer) {
   return {
