@@ -48,14 +48,20 @@ class HeldQueue {
     for (auto frame = frames_.rbegin(); frame != frames_.rend() && frame->epoch > epoch; ++frame) frame->epoch = epoch;
   }
 
-  /** The oldest frame if it belongs to `epoch` or earlier, or null. */
-  const HeldFrame* next(uint64_t epoch) const noexcept {
-    return !frames_.empty() && frames_.front().epoch <= epoch ? &frames_.front() : nullptr;
+  /** Fills `out` with the oldest frames that belong to `epoch` or earlier, and returns how many there are. */
+  size_t next(uint64_t epoch, std::span<std::span<const uint8_t>> out) const noexcept {
+    size_t count = 0;
+    for (auto frame = frames_.begin(); count < out.size() && frame != frames_.end() && frame->epoch <= epoch; ++frame) {
+      out[count++] = frame->view();
+    }
+    return count;
   }
 
-  void pop() noexcept {
-    bytes_ -= frames_.front().bytes;
-    frames_.pop_front();
+  void pop(size_t count) noexcept {
+    for (; count > 0; count--) {
+      bytes_ -= frames_.front().bytes;
+      frames_.pop_front();
+    }
   }
 
   void clear() noexcept {

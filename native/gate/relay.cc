@@ -63,6 +63,7 @@ Status Relay::start(const std::string& tap, const std::string& bridge) noexcept 
     end();
     return {error, "cannot watch the tap"};
   }
+  to_world_.open(tap_);
   thread_ = std::thread([this] { run(); });
   return {};
 }
@@ -143,7 +144,7 @@ Status Relay::inject(std::span<const uint8_t> frame) noexcept {
   const std::lock_guard lock(mutex_);
   if (!open_) return {EPERM, "the gate is shut"};
   if (frame.empty() || frame.size() > kMaxFrameBytes) return {EINVAL, "not a frame"};
-  emit(frame);
+  emit({&frame, 1});
   return {};
 }
 
@@ -166,6 +167,7 @@ void Relay::end() noexcept {
   }
   const std::lock_guard lock(mutex_);
   disconnect();
+  to_world_.close();
   close_once(tap_);
   close_once(wake_);
   close_once(epoll_);
@@ -209,7 +211,7 @@ void Relay::run() noexcept {
  */
 bool Relay::read_guest(bool to_the_end) noexcept {
   for (unsigned frames = 0; guest_ >= 0;) {
-    std::span<const uint8_t> frame;
+    Frame frame;
     FrameReader::Outcome outcome = FrameReader::Outcome::kMore;
     while (!held_.full() && (outcome = from_guest_.next(frame)) == FrameReader::Outcome::kFrame) {
       take(frame);
@@ -228,17 +230,18 @@ bool Relay::read_guest(bool to_the_end) noexcept {
   return false;
 }
 
-void Relay::take(std::span<const uint8_t> frame) noexcept {
-  if (open_ && held_.packets() == 0) return emit(frame);
+void Relay::take(Frame frame) noexcept {
+  if (open_ && held_.packets() == 0) return emit({&frame, 1});
   held_.push(frame, boot_ns());
 }
 
-/** Lets out up to `most` frames that may go; true if there may be more. The clock is read before every frame. */
+/** Lets out up to `most` frames that may go; true if there may be more. The clock is read before every batch. */
 bool Relay::flush(unsigned most) noexcept {
   const uint64_t epoch = open_ ? kUnsealed : permitted_epoch_;
-  for (unsigned sent = 0; sent < most; sent++) {
-    const HeldFrame* frame = held_.next(epoch);
-    if (frame == nullptr) {
+  Frame batch[BatchWriter::kMost];
+  for (unsigned sent = 0; sent < most;) {
+    const size_t count = held_.next(epoch, batch);
+    if (count == 0) {
       if (sent > 0) counts_.release_ns = boot_ns() - release_began_ns_;
       return false;
     }
@@ -248,19 +251,18 @@ bool Relay::flush(unsigned most) noexcept {
       return false;
     }
     if (release_began_ns_ == 0) release_began_ns_ = now;
-    emit(frame->view());
-    held_.pop();
+    emit({batch, count});
+    held_.pop(count);
+    sent += static_cast<unsigned>(count);
   }
   return true;
 }
 
-void Relay::emit(std::span<const uint8_t> frame) noexcept {
-  if (write(tap_, frame.data(), frame.size()) == static_cast<ssize_t>(frame.size())) {
-    counts_.out_packets++;
-    counts_.out_bytes += frame.size();
-  } else {
-    counts_.refused_packets++;
-  }
+void Relay::emit(std::span<const Frame> frames) noexcept {
+  const size_t taken = to_world_.write(frames);
+  counts_.out_packets += taken;
+  counts_.refused_packets += frames.size() - taken;
+  for (const Frame& frame : frames) counts_.out_bytes += frame.size();
 }
 
 /** Frames for the guest pass at once; while QEMU takes none, they wait in the tap's own queue. */
@@ -284,7 +286,7 @@ void Relay::pump_in() noexcept {
 
 void Relay::watch() noexcept {
   const bool blocked = guest_ >= 0 && !to_guest_.pending().empty();
-  modify(epoll_, tap_, tap_events_, blocked ? 0 : EPOLLIN);
+  modify(epoll_, tap_, tap_events_, blocked ? 0 : uint32_t{EPOLLIN});
   if (guest_ < 0) return;
   const uint32_t in = held_.full() ? 0 : uint32_t{EPOLLIN};
   modify(epoll_, guest_, guest_events_, in | (blocked ? uint32_t{EPOLLOUT} : 0));

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "../engine/status.h"
+#include "batch_writer.h"
 #include "frame_stream.h"
 #include "held_queue.h"
 
@@ -71,9 +72,9 @@ class Relay {
  private:
   void run() noexcept;
   bool read_guest(bool to_the_end) noexcept;
-  void take(std::span<const uint8_t> frame) noexcept;
+  void take(Frame frame) noexcept;
   bool flush(unsigned most) noexcept;
-  void emit(std::span<const uint8_t> frame) noexcept;
+  void emit(std::span<const Frame> frames) noexcept;
   void pump_in() noexcept;
   void watch() noexcept;
   void disconnect() noexcept;
@@ -82,6 +83,7 @@ class Relay {
   const std::function<void(Event)> on_event_;
   std::mutex mutex_;
   HeldQueue held_;
+  BatchWriter to_world_;
   FrameReader from_guest_;
   FrameWriter to_guest_;
   RelayCounts counts_;
