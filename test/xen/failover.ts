@@ -2,10 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FailoverResult, VmStatus } from '../../shared/status.ts';
+import { ticksOf, WORKLOAD } from './testbed/guest.ts';
 import { XenPair } from './testbed/pair.ts';
-
-/** The guest's kernel command line: a tick each second, 128 KiB rewritten each, all 2 MiB checked every 16 ticks. */
-const WORKLOAD = 'console=hvc0 quiet tick=1 dirty=128 working=2';
 
 export interface FailoverReport {
   guest: 'xen';
@@ -33,7 +31,6 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
     say('both hosts are up');
     const [, agentB] = await Promise.all([pair.startAgent(pair.a), pair.startAgent(pair.b)]);
     say('both agents are up');
-    // A light load: on two busy cores the emulators need most of their time for the hosts' own timers.
     await pair.a.run(`xl create /testbed/guest.cfg 'extra="${WORKLOAD}"'`, 600_000);
     await pair.verb(pair.a, 'protect guest --to b --wait');
     say('the guest is PROTECTED');
@@ -45,7 +42,7 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
       if (status.state !== 'PROTECTED' && status.state !== 'SYNCING')
         throw new Error(`the guest is ${status.state}: ${status.reason}\n${pair.b.output(agentB)}`);
     }
-    const before = await pair.ticks(pair.a);
+    const before = await ticksOf(pair.a);
     status = await pair.verb<VmStatus>(pair.a, 'status guest');
 
     const cutMs = performance.now();
@@ -53,9 +50,9 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
     say(`cut a's power at tick ${before.tick}`);
     const result = await pair.verb<FailoverResult>(pair.b, 'failover guest --force --fenced-by testbed');
     const rtoMs = Math.round(performance.now() - cutMs);
-    const first = await pair.ticks(pair.b);
+    const first = await ticksOf(pair.b);
     await delay(10_000);
-    const last = await pair.ticks(pair.b);
+    const last = await ticksOf(pair.b);
     return {
       guest: 'xen',
       epochs: result.epoch,

@@ -68,14 +68,6 @@ export class XenPair {
     return answer;
   }
 
-  /** The newest number the guest on this host has printed with its ticks, and the verdict of its own check. */
-  async ticks(host: XenHost, seconds = 4): Promise<{ tick: number; check: string; clockS: number }> {
-    const output = await host.run(`timeout ${seconds} xl console guest < /dev/null || true`, BOOT_LIMIT_MS);
-    const last = [...output.matchAll(/tick (\d+) (\w+) (\d+)/g)].at(-1);
-    if (last === undefined) throw new Error(`the guest on ${host.name} printed no tick:\n${output}`);
-    return { tick: Number(last[1]), check: last[2] as string, clockS: Number(last[3]) };
-  }
-
   async close(keep = false): Promise<void> {
     for (const host of [this.a, this.b]) host.kill();
     if (!keep) rmSync(this.dir, { recursive: true, force: true });
