@@ -67,7 +67,7 @@ export function parseAcknowledgement(answer: Buffer, sequence: number): number {
     throw new RomulusError('HV_PROTOCOL', 'the kernel gave no acknowledgement of a netlink request');
   if (answer.readUInt32LE(8) !== sequence)
     throw new RomulusError('HV_PROTOCOL', `netlink answered ${answer.readUInt32LE(8)}, not ${sequence}`);
-  return -answer.readInt32LE(HEADER_BYTES);
+  return Math.abs(answer.readInt32LE(HEADER_BYTES));
 }
 
 function message(type: number, flags: number, sequence: number, ifindex: number, parts: Buffer[]): Buffer {
