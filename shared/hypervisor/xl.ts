@@ -22,7 +22,7 @@ export async function domainNumber(name: string): Promise<number | undefined> {
   try {
     return Number((await xl('domid', name)).trim());
   } catch (error) {
-    if (error instanceof RomulusError && /invalid domain identifier/i.test(error.message)) return undefined;
+    if (error instanceof RomulusError && /domain does not exist/.test(error.message)) return undefined;
     throw error;
   }
 }

@@ -35,7 +35,7 @@ const state: XenState = {
 const STAND_IN = `#!/bin/sh
 cd "$(dirname "$0")"
 case $1 in
-  domid) [ -e running ] && echo 5 || { echo "$2 is an invalid domain identifier (rc=-6)" >&2; exit 1; } ;;
+  domid) [ -e running ] && echo 5 || { echo "Can't get domid of domain name '$2', maybe this domain does not exist." >&2; exit 1; } ;;
   info) printf 'xen_major              : 4\\nxen_minor              : 17\\nfree_memory            : %s\\n' "$(cat free)" ;;
   restore) [ -e refuse ] && { echo 'cannot restore' >&2; exit 3; }; cat "$2" > restored; touch running ;;
   destroy) rm running ;;
