@@ -31,6 +31,7 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   add(cpu_features().sse42, "sse4.2");
   add(cpu_features().avx2, "avx2");
   add(cpu_features().avx512, "avx512");
+  add(cpu_features().vpclmul, "vpclmulqdq");
   auto chosen = Napi::Object::New(env);
   for (const char* kernel : {"scan", "delta", "apply"}) chosen.Set(kernel, kernels().name);
   auto result = Napi::Object::New(env);

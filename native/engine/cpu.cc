@@ -16,6 +16,7 @@ CpuFeatures detect() noexcept {
   found.avx512 = found.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                  __builtin_cpu_supports("avx512vbmi2");
+  found.vpclmul = found.avx512 && __builtin_cpu_supports("vpclmulqdq");
 #endif
   return found;
 }

@@ -12,6 +12,8 @@ struct CpuFeatures {
   bool avx2 = false;
   /** F, BW, DQ, VL, VBMI2 and the operating system's leave to use them. */
   bool avx512 = false;
+  /** Carry-less multiplication of whole 512-bit registers. */
+  bool vpclmul = false;
 };
 
 const CpuFeatures& cpu_features() noexcept;
