@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Capture } from '../primary/epoch/capture.ts';
 import { packEpoch, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
 import { Session } from '../primary/session.ts';
+import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
 import { PAGE_BYTES } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
@@ -21,6 +22,11 @@ const RAM_BYTES = 64 * MiB;
 const PAGES_PER_EPOCH = 255;
 /** Sent while nothing is measured yet. */
 const WARM_UP = 50;
+
+interface Ports {
+  agentPort: number;
+  rawPort: number;
+}
 
 export interface WireRow {
   method: 'raw-tcp' | 'romulus';
@@ -35,9 +41,15 @@ export interface WireRow {
 export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<WireRow[]> {
   const unit = PAGES_PER_EPOCH * PAGE_BYTES;
   const program = fileURLToPath(new URL(`./wire-peer${extname(import.meta.url)}`, import.meta.url));
-  const child = fork(program, [String(unit)]);
+  // From sources the child needs the same loader, whoever loaded this file.
+  const execArgv = extname(program) === '.ts' ? ['--import', import.meta.resolve('tsx')] : [];
+  const child = fork(program, [String(unit)], { execArgv });
   try {
-    const [ports] = (await once(child, 'message')) as [{ agentPort: number; rawPort: number }];
+    const ended = once(child, 'exit').then(([code]): never => {
+      throw new RomulusError('INTERNAL', `the receiving process ended with ${code}`);
+    });
+    ended.catch(() => {}); // its end after the last row is no error
+    const [ports] = (await Promise.race([once(child, 'message'), ended])) as [Ports];
     const raw = connect({ port: ports.rawPort, host: '127.0.0.1', noDelay: true });
     await once(raw, 'connect');
     const agent = await AgentEnd.open(ports.agentPort);
@@ -51,7 +63,7 @@ export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<W
     agent.close();
     return rows;
   } finally {
-    child.disconnect();
+    if (child.connected) child.disconnect();
   }
 }
 
