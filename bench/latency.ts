@@ -23,7 +23,7 @@ export interface LatencyRow {
 /** Why this host cannot measure it (taps take root); undefined if it can. */
 export const latencyMissing = Segment.missing;
 
-/** One row for the unprotected guest, then one for each epoch length; `requests` one after the other for each. */
+/** One row for the unprotected guest, then one for each epoch length; `requests` for each, at random moments. */
 export async function measureLatency(
   epochLengthsMs: readonly number[],
   requests: number,
@@ -52,12 +52,12 @@ async function measureOne(epochMs: number, requests: number, alsoOpen: boolean) 
     await lab.start();
     await lab.protect();
     const client = await RedisLedger.open(lab.segment as Segment, BOOT_MS);
-    const held = (await client.latencies(requests)).summary();
+    const held = (await client.latencies(requests, epochMs)).summary();
     const pauseMsP50 = (await lab.primary.client.vm(VM)).pauseMs?.p50 ?? 0;
     let open: Quantiles | undefined;
     if (alsoOpen) {
       await lab.primary.client.unprotect(VM);
-      open = (await client.latencies(requests)).summary();
+      open = (await client.latencies(requests, epochMs)).summary();
     }
     await client.close();
     return { open, held, pauseMsP50 };

@@ -65,10 +65,14 @@ export class RedisLedger {
     return lost;
   }
 
-  /** Time of single requests, one after the other. */
-  async latencies(requests: number): Promise<Samples> {
+  /**
+   * Time of single requests, each at a random moment up to `thinkMs` after the answer before it: a client that asked again
+   * at once would always meet the beginning of an epoch.
+   */
+  async latencies(requests: number, thinkMs: number): Promise<Samples> {
     const samples = new Samples(requests);
     for (let i = 0; i < requests; i++) {
+      await delay(Math.random() * thinkMs);
       const began = performance.now();
       await this.#call(`SET latency ${i}`);
       samples.add(performance.now() - began);

@@ -36,7 +36,7 @@ export async function runEpochs(context: LoopContext): Promise<void> {
   // Epochs are packed and sent one after the other, beside the capture of the next.
   let sending: Promise<void> = Promise.resolve();
   while (context.running()) {
-    await wait(context, pacer.delayMs(performance.now()));
+    await wait(context, context.hurried() ? 0 : pacer.delayMs(performance.now()));
     while (context.running() && window.full) await wait(context, undefined);
     await sending;
     if (!context.running()) return;

@@ -61,6 +61,19 @@ describe('clients of a guest whose host dies', () => {
     await transfers;
   });
 
+  it('keep their connection when the agent alone dies and comes back', async () => {
+    const client = await RedisLedger.open(segmentOf(lab), BOOT_MS);
+    client.start();
+    await until(() => client.acknowledged >= WRITES);
+    await lab.primary.end('SIGKILL');
+    await lab.primary.start();
+    const before = client.acknowledged;
+    await until(() => client.acknowledged >= before + WRITES);
+    await client.stop();
+    expect(await client.lost()).toBe(0);
+    await client.close();
+  });
+
   it('hear nothing once the agent alone is dead, and the old primary stays silent for good', async () => {
     const client = await RedisLedger.open(segmentOf(lab), BOOT_MS);
     client.start();
