@@ -1,0 +1,27 @@
+/** What operators ask of agents over BullMQ: names and payloads. Jobs run twice or late, so they only ask, and carry a term. */
+
+/** One queue per agent; the agent it is named after is the only worker. */
+export function queueOf(node: string): string {
+  return `romulus-agent-${node}`;
+}
+
+interface VmJob {
+  vm: string;
+  /** The term the job was made under; an agent in another one refuses it with TERM_STALE. */
+  term: number;
+}
+
+export type Job =
+  | (VmJob & { kind: 'protect'; to: string })
+  | (VmJob & { kind: 'unprotect' })
+  | (VmJob & { kind: 'switchover' })
+  | (VmJob & { kind: 'failover'; fencedBy?: string; acceptDataLoss?: boolean })
+  | (VmJob & { kind: 'confirm' })
+  /** Parents of a flow with one child job per VM. */
+  | { kind: 'drainHost'; node: string; concurrency: number }
+  | { kind: 'failoverHost'; node: string; concurrency: number; fencedBy: string };
+
+/** BullMQ drops a job whose id it has already: the same request twice in one term is one job. */
+export function jobId(job: Job): string {
+  return 'vm' in job ? `${job.kind}-${job.vm}-${job.term}` : `${job.kind}-${job.node}`;
+}
