@@ -21,7 +21,12 @@ export type Job =
   | { kind: 'drainHost'; node: string; concurrency: number }
   | { kind: 'failoverHost'; node: string; concurrency: number; fencedBy: string };
 
-/** BullMQ drops a job whose id it has already: the same request twice in one term is one job. */
-export function jobId(job: Job): string {
-  return 'vm' in job ? `${job.kind}-${job.vm}-${job.term}` : `${job.kind}-${job.node}`;
+/**
+ * For BullMQ's `deduplication: { id }`: while a job is unfinished, the same request again is the same job. Not a job id,
+ * which would also swallow a request made anew after a refusal; a forced failover is not merged into a plain one.
+ */
+export function deduplicationId(job: Job): string {
+  if (!('vm' in job)) return `${job.kind}-${job.node}`;
+  const forced = 'fencedBy' in job && job.fencedBy !== undefined ? '-forced' : '';
+  return `${job.kind}${forced}-${job.vm}-${job.term}`;
 }
