@@ -4,7 +4,7 @@ import type { Relay } from '../native/index.ts';
 import { networkSocket, qemuFiles } from '../shared/hypervisor/qemu-args.ts';
 import type { Logger } from '../shared/log.ts';
 import { openRelay } from '../shared/net/relay.ts';
-import type { NetworkSpec } from '../shared/vm.ts';
+import type { NetworkSpec, VmSpec } from '../shared/vm.ts';
 import { announce } from './announce.ts';
 
 interface Port {
@@ -24,11 +24,14 @@ export class StandbyNetwork {
     this.#log = log;
   }
 
-  /** Opens the taps, shut: a bridge knows its new port long before the failover. PREREQUISITE when this host cannot. */
-  prepare(networks: readonly NetworkSpec[]): void {
-    if (this.#ports.length > 0) return;
+  /**
+   * Opens the taps, shut: a bridge knows its new port long before the failover. PREREQUISITE when this host cannot. A Xen
+   * guest's vif comes with its domain instead, and its own driver announces it.
+   */
+  prepare(spec: VmSpec): void {
+    if (this.#ports.length > 0 || spec.hypervisor !== 'qemu') return;
     try {
-      for (const network of networks) this.#ports.push({ network, relay: openRelay(network) });
+      for (const network of spec.networks ?? []) this.#ports.push({ network, relay: openRelay(network) });
     } catch (thrown) {
       this.close();
       throw thrown;

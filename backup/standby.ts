@@ -340,7 +340,7 @@ export class Standby {
     if (target === undefined || spec === undefined) return;
     const local = this.#localSpec(spec);
     this.#preparing = mkdir(runDir, { recursive: true, mode: 0o700 }).then(() => {
-      this.#network.prepare(local.networks ?? []);
+      this.#network.prepare(local);
       return target.prepare(local, { imagePath: this.image.ramPath, runDir });
     });
     this.#preparing.catch((thrown) => this.degraded(asRomulusError(thrown)));
@@ -362,7 +362,7 @@ export class Standby {
     const { runDir } = this.#options;
     const local = this.#localSpec(spec);
     const found = await target.takeUp(local, { imagePath: this.image.ramPath, runDir });
-    if (found !== 'gone') this.#network.prepare(local.networks ?? []);
+    if (found !== 'gone') this.#network.prepare(local);
     if (found === 'running') this.#network.open();
     if (found === 'waiting') {
       // The previous run died between deciding and starting: nothing has run on this image yet.

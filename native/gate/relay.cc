@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 /** Frames moved each way before the lock is offered to others. */
 constexpr unsigned kBatch = 128;
+constexpr timeval kConnectTimeout{0, 200'000};
 
 void modify(int epoll, int fd, uint32_t& armed, uint32_t wanted) noexcept {
   if (armed == wanted) return;
@@ -75,7 +77,8 @@ Status Relay::connect(const std::string& path) noexcept {
   std::memcpy(address.sun_path, path.data(), path.size());
   int socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return {errno, "cannot open a socket"};
-  // A unix socket connects at once or not at all, so this does not block.
+  // A unix socket connects at once, unless a QEMU that does not come to accepting has its backlog full.
+  setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &kConnectTimeout, sizeof kConnectTimeout);
   if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
     const int error = errno;
     close(socket);
