@@ -69,11 +69,12 @@ export function chart(points: Point[]): string {
         text(LEFT - 8, y.at(tick) + 4, `${tick} %`, 'end'),
     ),
   ];
+  const labels = new Labels();
   const dots = points.map((point) => {
     const ours = point.method.startsWith('romulus');
     const at = { x: x.at(point.usPerPage), y: y.at(point.percent) };
     const dot = `<circle cx="${at.x.toFixed(1)}" cy="${at.y.toFixed(1)}" r="5" fill="${ours ? '#0b6e4f' : '#b04a3f'}"/>`;
-    return dot + text(at.x + 9, at.y + 4, point.method, 'start');
+    return dot + text(at.x + 9, labels.place(at.x + 9, at.y + 4, point.method), point.method, 'start');
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#222">`,
@@ -86,6 +87,23 @@ export function chart(points: Point[]): string {
     '</svg>',
     '',
   ].join('\n');
+}
+
+/** Keeps labels from lying on one another: each moves up until it is free. */
+class Labels {
+  readonly #placed: { x: number; y: number; width: number }[] = [];
+
+  place(x: number, wantedY: number, content: string): number {
+    const width = content.length * 7;
+    const taken = (y: number) =>
+      this.#placed.some(
+        (other) => Math.abs(other.y - y) < 13 && x < other.x + other.width && other.x < x + width,
+      );
+    let y = wantedY;
+    while (taken(y)) y -= 4;
+    this.#placed.push({ x, y, width });
+    return y;
+  }
 }
 
 function scale(values: number[], from: number, to: number): { at(value: number): number; ticks: number[] } {

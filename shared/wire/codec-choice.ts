@@ -9,16 +9,16 @@ export type Tier = (typeof tiers)[number];
 interface Experience {
   /** Compressed bytes per byte. */
   ratio: number;
-  /** Wall time per byte, so that a busy processor counts as what it is. */
-  nsPerByte: number;
+  /** Wall time per byte of the last lessons, so that a processor that stays busy counts as what it is. */
+  nsPerByte: number[];
   /** When this tier was last tried, in choices. */
   triedAt: number;
 }
 
 /** Weight of the newest measurement. */
 const WEIGHT = 0.2;
-/** Of a measurement slower than known: mostly this process waited for its turn, and only what lasts counts. */
-const SLOWER_WEIGHT = 0.02;
+/** A single slow measurement mostly tells that this process waited for its turn; the least of so many tells what is left. */
+const RECENT = 16;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
 /** Payloads below this take the same time in any tier, and teach nothing. */
@@ -29,9 +29,9 @@ export class CodecChoice {
   #choices = 0;
   // What deltas of server guests were measured to give; the first epochs correct it.
   readonly #experience: Record<Tier, Experience> = {
-    none: { ratio: 1, nsPerByte: 0, triedAt: 0 },
-    snappy: { ratio: 0.4, nsPerByte: 0.7, triedAt: 0 },
-    zstd1: { ratio: 0.25, nsPerByte: 1.6, triedAt: 0 },
+    none: { ratio: 1, nsPerByte: [0], triedAt: 0 },
+    snappy: { ratio: 0.4, nsPerByte: [0.7], triedAt: 0 },
+    zstd1: { ratio: 0.25, nsPerByte: [1.6], triedAt: 0 },
   };
 
   constructor(link = new LinkRate()) {
@@ -58,8 +58,8 @@ export class CodecChoice {
     if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
     const known = this.#experience[tier];
     known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
-    const nsPerByte = ns / payloadBytes;
-    known.nsPerByte += (nsPerByte > known.nsPerByte ? SLOWER_WEIGHT : WEIGHT) * (nsPerByte - known.nsPerByte);
+    known.nsPerByte.push(ns / payloadBytes);
+    if (known.nsPerByte.length > RECENT) known.nsPerByte.shift();
     known.triedAt = this.#choices;
   }
 
@@ -76,6 +76,6 @@ export class CodecChoice {
 
   #costNs(tier: Tier): number {
     const { ratio, nsPerByte } = this.#experience[tier];
-    return nsPerByte + (ratio * 8e9) / this.link.bitsPerS;
+    return Math.min(...nsPerByte) + (ratio * 8e9) / this.link.bitsPerS;
   }
 }
