@@ -201,7 +201,8 @@ export class Receiver {
     crashPoint('backup.committed');
     standby.committed(commit.epoch);
     const ack: Ack = { term: this.#term, epoch: commit.epoch, promiseMs: this.#options.promiseMs };
-    const acked = this.#link.send(Kind.ack, ack);
+    // A primary that has gone gets no ack; what it sent before it went is still handled.
+    const acked = this.#link.send(Kind.ack, ack).catch(() => {});
     crashPoint('backup.acked');
     const staged = this.#staged;
     this.#beginEpoch(0);

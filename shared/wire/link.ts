@@ -29,6 +29,8 @@ export class Link {
   #queuedBytes = 0;
   #handling = false;
   #closed = false;
+  /** The socket is gone; what came before is still being handled. */
+  #hungUp = false;
   #lastHeardMs: number;
   #beat: NodeJS.Timeout;
   sentBytes = 0;
@@ -41,7 +43,7 @@ export class Link {
     this.#lastHeardMs = now();
     this.#beat = setInterval(() => this.#onBeat(), BEAT_INTERVAL_MS);
     socket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
-    socket.on('close', () => this.#finish(undefined, undefined));
+    socket.on('close', () => this.#onSocketClose());
     socket.on('error', (cause) =>
       this.#finish(
         new RomulusError('PEER_UNREACHABLE', `connection lost: ${cause.message}`, { cause }),
@@ -51,7 +53,7 @@ export class Link {
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.#closed || this.#hungUp;
   }
 
   /** Milliseconds since anything came from the peer. */
@@ -66,7 +68,7 @@ export class Link {
 
   /** Resolves when the kernel has taken the frame; a payload's buffer must stay as it is until then. */
   send(kind: number, head: object, payload?: FramedPayload): Promise<void> {
-    if (this.#closed) return Promise.reject(new RomulusError('PEER_UNREACHABLE', 'the connection is closed'));
+    if (this.closed) return Promise.reject(new RomulusError('PEER_UNREACHABLE', 'the connection is closed'));
     const frame = encodeFrame(kind, this.#sent++, head, payload);
     this.sentBytes += frame.length;
     return new Promise((resolve, reject) => {
@@ -95,6 +97,7 @@ export class Link {
   }
 
   #onBeat(): void {
+    if (this.#hungUp) return;
     if (this.silentMs > this.silenceMs) {
       const error = new RomulusError(
         'PEER_UNREACHABLE',
@@ -141,7 +144,14 @@ export class Link {
       this.fail(thrown);
     } finally {
       this.#handling = false;
+      if (this.#hungUp) this.#finish(undefined, undefined);
     }
+  }
+
+  /** A goodbye or a commit that came before the end counts, so the end waits for it. */
+  #onSocketClose(): void {
+    this.#hungUp = true;
+    if (!this.#handling) this.#finish(undefined, undefined);
   }
 
   #accept(message: Buffer): Frame | undefined {
