@@ -54,7 +54,13 @@ export function removeRecord(path: string): void {
 export function ioError(what: string, cause: unknown): RomulusError {
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new RomulusError('IMAGE_FULL', `${what}: no space left`, { hint: 'free space there: df -h', cause });
+    return new RomulusError('IMAGE_FULL', `${what}: no space left`, {
+      hint: 'free space there: df -h',
+      cause,
+    });
   }
-  return new RomulusError('IMAGE_IO', `${what}: ${message}`, { hint: 'see dmesg for errors of that disk', cause });
+  return new RomulusError('IMAGE_IO', `${what}: ${message}`, {
+    hint: 'see dmesg for errors of that disk',
+    cause,
+  });
 }
