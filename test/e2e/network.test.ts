@@ -10,8 +10,10 @@ const TRANSFER_BYTES = 8 * 1024 * 1024;
 const BOOT_MS = 60_000;
 const WRITES = 20;
 const POLL_MS = 20;
+/** A guest boots, is copied, fails over and finishes its transfers, emulated, on two loaded cores. */
+const TIMEOUT_MS = 300_000;
 
-describe('clients of a guest whose host dies', () => {
+describe('clients of a guest whose host dies', { timeout: TIMEOUT_MS }, () => {
   let lab: Lab;
 
   beforeEach(async () => {
