@@ -77,7 +77,7 @@ export function chart(points: Point[]): string {
     return dot + text(at.x + 9, labels.place(at.x + 9, at.y + 4, point.method), point.method, 'start');
   });
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#222">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#222"><title>Bytes sent against processor time, per technique</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
     text(LEFT, 26, 'Bytes sent against processor time, per technique (down and left is better)', 'start'),
     ...grid,
