@@ -116,8 +116,8 @@ export const prerequisites = [
   {
     id: 'redis',
     what: 'Redis server',
-    why: 'the witness, which automatic failover needs',
-    purposes: ['test'],
+    why: 'runs inside the demo guest, and is the witness of automatic failover',
+    purposes: ['demo', 'test'],
     command: ['redis-server', '--version'],
     version: /v=(\S+)/,
     minimum: '7.0',
@@ -126,8 +126,8 @@ export const prerequisites = [
   {
     id: 'iproute2',
     what: 'ip (iproute2)',
-    why: 'network namespaces of the tests',
-    purposes: ['test'],
+    why: "the demo client's network and the namespaces of the tests",
+    purposes: ['demo', 'test'],
     command: ['ip', '-V'],
     version: /iproute2-([\w.]+)/,
     packageName: 'iproute2',

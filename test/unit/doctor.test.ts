@@ -1,7 +1,7 @@
 /** Doctor and set-up: whatever is missing is named together with the exact command that mends it. */
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -40,6 +40,18 @@ describe('a prerequisite', () => {
     ]);
     const { packageName: _, ...lists } = example;
     expect(mendingCommands([{ ...lists, command: [] }])).toEqual([['apt-get', 'update']]);
+  });
+
+  it('names for the demo every package whose absence the demo guest complains of', () => {
+    const source = ['build.ts', 'services.ts']
+      .map((name) => readFileSync(new URL(`../../guest/${name}`, import.meta.url), 'utf8'))
+      .join('');
+    const brought = prerequisites.filter((entry) => entry.purposes.includes('demo'));
+    const names = new Set(brought.map((entry) => entry.packageName));
+    for (const name of ['busybox-static', 'cpio', 'redis-server']) {
+      expect(source).toContain(name);
+      expect(names).toContain(name);
+    }
   });
 
   it('has an id of its own', () => {
