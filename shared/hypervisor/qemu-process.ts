@@ -1,8 +1,8 @@
 /** A QEMU process in its own session, which outlives the agent that started it, and the record by which the next one finds it. */
 
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RomulusError } from '../errors.ts';
 import type { VmSpec } from '../vm.ts';
@@ -97,38 +97,40 @@ export async function logTail(path: string): Promise<string> {
   return text.trim().split('\n').slice(-LOG_TAIL_LINES).join(' | ') || 'it printed nothing';
 }
 
-async function spawnDetached(
+function spawnDetached(
   args: string[],
   logPath: string,
   env: Record<string, string>,
   exited: AbortController,
 ): Promise<number> {
+  // Open until QEMU ends: its last line goes into the same file even if that has been removed meanwhile.
   const log = openSync(logPath, 'a', 0o600);
-  try {
-    const child = spawn(qemuBinary(), args, {
-      detached: true,
-      stdio: ['ignore', log, log],
-      env: { ...process.env, ...env },
-    });
-    child.once('exit', (code, signal) => {
-      exited.abort();
-      void appendFile(logPath, `romulus: QEMU ended with ${signal ?? `exit code ${code}`}\n`).catch(
-        () => undefined,
+  const child = spawn(qemuBinary(), args, {
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...env },
+  });
+  child.once('exit', (code, signal) => {
+    exited.abort();
+    try {
+      writeSync(log, `romulus: QEMU ended with ${signal ?? `exit code ${code}`}\n`);
+    } catch {
+      // a full disk: the line would have helped people, nothing depends on it
+    }
+    closeSync(log);
+  });
+  child.unref();
+  return new Promise((resolve, reject) => {
+    child.once('spawn', () => resolve(child.pid as number));
+    child.once('error', (cause) => {
+      if (child.pid !== undefined) return; // it runs: a signal could not be sent, say
+      closeSync(log);
+      const hint = 'apt-get install qemu-system-x86';
+      reject(
+        new RomulusError('PREREQUISITE', `cannot run ${qemuBinary()}: ${cause.message}`, { hint, cause }),
       );
     });
-    child.unref();
-    return await new Promise((resolve, reject) => {
-      child.once('spawn', () => resolve(child.pid as number));
-      child.once('error', (cause) => {
-        const hint = 'apt-get install qemu-system-x86';
-        reject(
-          new RomulusError('PREREQUISITE', `cannot run ${qemuBinary()}: ${cause.message}`, { hint, cause }),
-        );
-      });
-    });
-  } finally {
-    closeSync(log);
-  }
+  });
 }
 
 /** Undefined for a process that is gone or a zombie. */
