@@ -35,7 +35,6 @@ export class QemuSource implements Source {
   #trackingReason: string | undefined;
   #allDirty = true;
   #paused = false;
-  #saved: Promise<unknown> = Promise.resolve();
   #end: GuestState | undefined;
   readonly #listeners: ((state: GuestState) => void)[] = [];
 
@@ -93,15 +92,11 @@ export class QemuSource implements Source {
   }
 
   pause(): Promise<void> {
-    const { qmp, keeper, files } = needAttached(this.#attached);
+    const { qmp, keeper } = needAttached(this.#attached);
     this.#paused = true;
     // Not awaited: a write this short reaches the kernel at once, and so before the command behind it.
     void keeper?.say('P');
-    const stopped = qmp.execute<void>('stop');
-    // QEMU saves the devices while the caller reads the dirty bitmap; deviceState() picks the result up.
-    this.#saved = qmp.execute('xen-save-devices-state', { filename: files.state, live: true });
-    this.#saved.catch(() => undefined);
-    return stopped;
+    return qmp.execute<void>('stop');
   }
 
   async takeDirty(into: DirtyBitmap): Promise<number> {
@@ -121,8 +116,8 @@ export class QemuSource implements Source {
   }
 
   async deviceState(): Promise<Buffer> {
-    const { files } = needAttached(this.#attached);
-    await this.#saved;
+    const { qmp, files } = needAttached(this.#attached);
+    await qmp.execute('xen-save-devices-state', { filename: files.state, live: true });
     const { size } = statSync(files.state);
     if (size > MAX_STATE_BYTES) {
       throw new RomulusError(
@@ -140,7 +135,7 @@ export class QemuSource implements Source {
     const attached = needAttached(this.#attached);
     if (attached.fenced)
       throw new RomulusError('TERM_STALE', `${this.#spec.name} is fenced`, { hint: 'romulus status' });
-    await this.#saved.catch(() => undefined);
+    // Behind a save that is under way: the monitor takes one command after the other.
     await attached.qmp.execute('cont');
     this.#paused = false;
     await attached.keeper?.say('R');

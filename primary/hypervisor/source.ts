@@ -33,6 +33,7 @@ export interface Source {
   takeDirty(into: DirtyBitmap): Promise<number>;
   /** CPU and device state of the paused guest; at most MAX_STATE_BYTES. */
   deviceState(): Promise<Buffer>;
+  /** Lets the guest run, once a deviceState() that is still under way has its state: no need to wait for that first. */
   resume(): Promise<void>;
   /** A higher term exists: stops the guest for good, so that neither a restart of the agent nor its death lets it run again. */
   fence(): Promise<void>;

@@ -27,6 +27,7 @@ export class XenSource implements Source {
   #fixed: Pick<XenState, 'xenVersion' | 'config' | 'regions' | 'leaves' | 'msrs'> | undefined;
   #look: NodeJS.Timeout | undefined;
   #ended: GuestState | undefined;
+  #saving: Promise<unknown> | undefined;
 
   constructor(spec: VmSpec) {
     this.#spec = spec;
@@ -82,11 +83,14 @@ export class XenSource implements Source {
   }
 
   async deviceState(): Promise<Buffer> {
-    const cpu = await attached(this.#domain).state().catch(xenFailure(this.#spec.name));
+    const saving = attached(this.#domain).state().catch(xenFailure(this.#spec.name));
+    this.#saving = saving;
+    const cpu = await saving;
     return packXenState({ ...attached(this.#fixed), ...cpu });
   }
 
   async resume(): Promise<void> {
+    await this.#saving?.catch(() => undefined); // whoever called deviceState() gets its error
     await attached(this.#domain).resume().catch(xenFailure(this.#spec.name));
   }
 
