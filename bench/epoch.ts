@@ -4,6 +4,7 @@ import type { AgentProcess } from '../cli/lab/agent-process.ts';
 import { Lab, VM } from '../cli/lab/lab.ts';
 import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
+import { type LatencyRow, measureLatency } from './latency.ts';
 import { ownMemoryBytes } from './own-memory.ts';
 
 const MiB = 1024 * 1024;
@@ -17,6 +18,8 @@ export interface EpochBenchOptions {
   memoryMiB: number[];
   /** Failovers of each size. */
   failovers: number;
+  /** Requests of a client to Redis in the guest at each epoch length; 0 leaves latency out. */
+  requests: number;
   onProgress(line: string): void;
 }
 
@@ -27,6 +30,8 @@ export interface EpochRow {
   /** From the start of one checkpoint to the start of the next. */
   periodMs: { p50: number; p99: number };
   pauseMs: { p50: number; p99: number };
+  /** Medians of the pause's parts: stopping, device state beside dirty pages and deltas, going on. */
+  partsMs: { stop: number; capture: number; resume: number };
   commitMs: { p50: number; p99: number };
   dirtyPagesP50: number;
   rawBytes: number;
@@ -44,8 +49,10 @@ export interface FailoverRow {
   decisionToRunningMs: { p50: number; max: number };
 }
 
-export async function benchEpoch(options: EpochBenchOptions): Promise<(EpochRow | FailoverRow)[]> {
-  const rows: (EpochRow | FailoverRow)[] = [];
+export type EpochBenchRow = EpochRow | FailoverRow | LatencyRow;
+
+export async function benchEpoch(options: EpochBenchOptions): Promise<EpochBenchRow[]> {
+  const rows: EpochBenchRow[] = [];
   for (const epochMs of options.epochMs) {
     options.onProgress(`${options.epochs} epochs of ${epochMs} ms`);
     rows.push(await withLab(256, epochMs, (lab) => measureEpochs(lab, epochMs, options.epochs)));
@@ -54,6 +61,8 @@ export async function benchEpoch(options: EpochBenchOptions): Promise<(EpochRow 
     options.onProgress(`${options.failovers} failovers of a guest of ${memoryMiB} MiB`);
     rows.push(await withLab(memoryMiB, 25, (lab) => measureFailovers(lab, memoryMiB, options.failovers)));
   }
+  if (options.requests > 0)
+    rows.push(...(await measureLatency(options.epochMs, options.requests, options.onProgress)));
   return rows;
 }
 
@@ -71,6 +80,7 @@ async function withLab<T>(memoryMiB: number, epochMs: number, measure: (lab: Lab
 async function measureEpochs(lab: Lab, epochMs: number, epochs: number): Promise<EpochRow> {
   const pause = new Samples(epochs);
   const period = new Samples(epochs);
+  const [stopping, capture, resume] = [new Samples(epochs), new Samples(epochs), new Samples(epochs)];
   const dirty = new Samples(epochs);
   const own = (agent: AgentProcess) => ownMemoryBytes(agent.pid, 256 * MiB);
   const first = { primary: own(lab.primary), backup: own(lab.backup) };
@@ -86,6 +96,9 @@ async function measureEpochs(lab: Lab, epochMs: number, epochs: number): Promise
     lastMs = beganMs;
     pause.add(Number(event.pauseMs));
     dirty.add(Number(event.dirtyPages));
+    stopping.add(Number(event.stopMs));
+    capture.add(Number(event.captureMs));
+    resume.add(Number(event.resumeMs));
     if (pause.count >= epochs) break;
   }
   stop.abort();
@@ -98,6 +111,11 @@ async function measureEpochs(lab: Lab, epochMs: number, epochs: number): Promise
     epochs,
     periodMs: quantiles(period),
     pauseMs: quantiles(pause),
+    partsMs: {
+      stop: stopping.quantile(0.5),
+      capture: capture.quantile(0.5),
+      resume: resume.quantile(0.5),
+    },
     commitMs: after.commitMs ?? { p50: 0, p99: 0 },
     dirtyPagesP50: dirty.quantile(0.5),
     rawBytes,
@@ -128,33 +146,4 @@ async function measureFailovers(lab: Lab, memoryMiB: number, failovers: number):
 function quantiles(samples: Samples): { p50: number; p99: number } {
   const { p50, p99 } = samples.summary();
   return { p50, p99 };
-}
-
-/** The rows as tables for people. */
-export function epochBenchText(rows: (EpochRow | FailoverRow)[]): string {
-  const ms = ({ p50, p99 }: { p50: number; p99: number }) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
-  const mib = ({ first, last }: { first: number; last: number }) =>
-    `${(first / MiB).toFixed(0)} -> ${(last / MiB).toFixed(0)}`;
-  const epochs = rows.flatMap((row) =>
-    row.kind === 'epoch'
-      ? [
-          `| ${row.epochMs} | ${row.epochs} | ${ms(row.periodMs)} | ${ms(row.pauseMs)} | ${ms(row.commitMs)} | ${row.dirtyPagesP50} | ${(100 * row.wireShare).toFixed(1)} % | ${mib(row.primaryBytes)} | ${mib(row.backupBytes)} |`,
-        ]
-      : [],
-  );
-  const failovers = rows.flatMap((row) =>
-    row.kind === 'failover'
-      ? [
-          `| ${row.memoryMiB} | ${row.failovers} | ${row.decisionToRunningMs.p50.toFixed(1)} / ${row.decisionToRunningMs.max.toFixed(1)} |`,
-        ]
-      : [],
-  );
-  return [
-    '| asked ms | epochs | period ms p50 / p99 | pause ms p50 / p99 | commit ms p50 / p99 | dirty pages | sent of page-granular | primary MiB | backup MiB |',
-    '|---|---|---|---|---|---|---|---|---|',
-    ...epochs,
-    ...(failovers.length > 0
-      ? ['', '| guest MiB | failovers | decision to running ms p50 / max |', '|---|---|---|', ...failovers]
-      : []),
-  ].join('\n');
 }

@@ -20,9 +20,6 @@ export interface LatencyRow {
   pauseMsP50: number;
 }
 
-/** Why this host cannot measure it (taps take root); undefined if it can. */
-export const latencyMissing = Segment.missing;
-
 /** One row for the unprotected guest, then one for each epoch length; `requests` for each, at random moments. */
 export async function measureLatency(
   epochLengthsMs: readonly number[],
@@ -76,17 +73,4 @@ function row(
   const latencyMs = { p50: at.p50, p99: at.p99 };
   const addedMs = { p50: at.p50 - base.p50, p99: at.p99 - base.p99 };
   return { kind: 'latency', epochMs, requests, latencyMs, addedMs, pauseMsP50 };
-}
-
-/** The rows as a table for people. */
-export function latencyText(rows: readonly LatencyRow[]): string {
-  const ms = ({ p50, p99 }: Quantiles) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
-  return [
-    '| epoch ms | requests | request ms p50 / p99 | added ms p50 / p99 | pause ms p50 |',
-    '|---|---|---|---|---|',
-    ...rows.map((each) => {
-      const name = each.epochMs === 0 ? 'unprotected' : String(each.epochMs);
-      return `| ${name} | ${each.requests} | ${ms(each.latencyMs)} | ${ms(each.addedMs)} | ${each.pauseMsP50.toFixed(1)} |`;
-    }),
-  ].join('\n');
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '../native/bench.ts';
-import { benchEpoch } from './epoch.ts';
+import { benchEpoch, type EpochBenchOptions } from './epoch.ts';
 import { benchPageSnappy, type PageSnappyRow } from './page-snappy.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
 import { benchWire, type WireRow } from './wire.ts';
@@ -18,6 +18,7 @@ export interface BenchRequest {
   guestGiB: number[];
   rounds: number;
   threads: number;
+  epoch: Omit<EpochBenchOptions, 'onProgress'>;
   onProgress(line: string): void;
 }
 
@@ -51,7 +52,7 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
     },
     apply: () => benchApply([...traces, 'dense', 'sparse'], options),
     wire: () => benchWire(),
-    epoch: () => benchEpoch({ epochMs: [25, 100], epochs: 200, memoryMiB: [256], failovers: 3, onProgress }),
+    epoch: () => benchEpoch({ ...request.epoch, onProgress }),
   };
   return parts[part]();
 }

@@ -65,14 +65,60 @@ function wireText(rows: BenchRows['wire']): string {
   ]);
 }
 
+const pair = ({ p50, p99 }: { p50: number; p99: number }) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
+const grown = ({ first, last }: { first: number; last: number }) =>
+  `${formatBytes(first)} -> ${formatBytes(last)}`;
+
 function epochText(rows: BenchRows['epoch']): string {
-  return rows
-    .map((row) =>
-      row.kind === 'epoch'
-        ? `epochs of ${row.epochMs} ms: every ${formatMs(row.periodMs.p50)}, pause ${formatMs(row.pauseMs.p50)} / ${formatMs(row.pauseMs.p99)}, acknowledged after ${formatMs(row.commitMs.p50)} / ${formatMs(row.commitMs.p99)}, sent ${(100 * row.wireShare).toFixed(1)} % of raw`
-        : `failover of ${row.memoryMiB} MiB: running ${formatMs(row.decisionToRunningMs.p50)} after the decision, ${formatMs(row.decisionToRunningMs.max)} at most`,
-    )
-    .join('\n');
+  const epochs = rows.flatMap((row) => (row.kind === 'epoch' ? [row] : []));
+  const failovers = rows.flatMap((row) => (row.kind === 'failover' ? [row] : []));
+  const latencies = rows.flatMap((row) => (row.kind === 'latency' ? [row] : []));
+  const tables = [
+    [
+      ['ASKED', 'EPOCHS', 'PERIOD p50 / p99 ms', 'PAUSE p50 / p99 ms', 'STOP + CAPTURE + RESUME'],
+      ...epochs.map(({ epochMs, epochs: count, periodMs, pauseMs, partsMs }) => [
+        formatMs(epochMs),
+        String(count),
+        pair(periodMs),
+        pair(pauseMs),
+        `${partsMs.stop.toFixed(1)} + ${partsMs.capture.toFixed(1)} + ${partsMs.resume.toFixed(1)}`,
+      ]),
+    ],
+    [
+      ['ASKED', 'COMMIT p50 / p99 ms', 'DIRTY PAGES', 'SENT OF RAW', 'PRIMARY OWN', 'BACKUP OWN'],
+      ...epochs.map((row) => [
+        formatMs(row.epochMs),
+        pair(row.commitMs),
+        String(row.dirtyPagesP50),
+        `${(100 * row.wireShare).toFixed(2)} %`,
+        grown(row.primaryBytes),
+        grown(row.backupBytes),
+      ]),
+    ],
+    [
+      ['GUEST', 'FAILOVERS', 'DECISION TO RUNNING p50', 'MAX'],
+      ...failovers.map((row) => [
+        `${row.memoryMiB} MiB`,
+        String(row.failovers),
+        formatMs(row.decisionToRunningMs.p50),
+        formatMs(row.decisionToRunningMs.max),
+      ]),
+    ],
+    [
+      ['EPOCH', 'REQUESTS', 'REQUEST p50 / p99 ms', 'ADDED p50 / p99 ms', 'PAUSE p50'],
+      ...latencies.map((row) => [
+        row.epochMs === 0 ? 'unprotected' : formatMs(row.epochMs),
+        String(row.requests),
+        pair(row.latencyMs),
+        pair(row.addedMs),
+        formatMs(row.pauseMsP50),
+      ]),
+    ],
+  ];
+  return tables
+    .filter((rowsOfOne) => rowsOfOne.length > 1)
+    .map((rowsOfOne) => table(rowsOfOne))
+    .join('\n\n');
 }
 
 export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): string {

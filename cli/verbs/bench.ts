@@ -12,7 +12,21 @@ interface Options {
   guestGib: number[];
   rounds: number;
   threads: number;
+  epoch: number[];
+  epochs: number;
+  memoryMib: number[];
+  failovers: number;
+  requests: number;
 }
+
+/** Collects an option given several times. */
+const more = (text: string, before: number[]) => [...before, countArgument(text)];
+
+/** For counts of which none at all may be wanted. */
+const countOrNone = (text: string) => (text === '0' ? 0 : countArgument(text));
+
+/** What was given, or else the default: commander would append to it. */
+const or = (given: number[], otherwise: number[]) => (given.length > 0 ? given : otherwise);
 
 export const bench: Verb = (program, context) => {
   program
@@ -22,21 +36,38 @@ export const bench: Verb = (program, context) => {
     .option('--trace <file...>', 'traces to measure on (default: a short one that comes with the source)', [])
     .option(
       '--guest-gib <n>',
-      'size of the guest whose bitmap is scanned; may be given several times',
-      (text: string, before: number[]) => [...before, countArgument(text)],
+      'scan: size of the guest whose bitmap is scanned; may be given several times',
+      more,
       [],
     )
     .option('--rounds <n>', 'repetitions, of which the median counts', countArgument, 3)
     .option('--threads <n>', 'doubling from one up to this', countArgument, 2)
+    .option('--epoch <ms>', 'epoch: length to ask for; may be given several times', more, [])
+    .option('--epochs <n>', 'epoch: epochs of each length', countArgument, 200)
+    .option(
+      '--memory-mib <n>',
+      'epoch: guest whose failovers are timed; may be given several times',
+      more,
+      [],
+    )
+    .option('--failovers <n>', 'epoch: power cuts of each guest', countOrNone, 3)
+    .option('--requests <n>', 'epoch: requests of a client at each length (takes root)', countOrNone, 0)
     .action(async (what: Part | 'all', options: Options) => {
       const { runBench } = await import('../../bench/run.ts');
       const { benchText } = await import('../bench-text.ts');
       const { out } = context();
       const request = {
         traces: options.trace,
-        guestGiB: options.guestGib.length > 0 ? options.guestGib : [1, 4],
+        guestGiB: or(options.guestGib, [1, 4]),
         rounds: options.rounds,
         threads: options.threads,
+        epoch: {
+          epochMs: or(options.epoch, [25, 100]),
+          epochs: options.epochs,
+          memoryMiB: or(options.memoryMib, [256]),
+          failovers: options.failovers,
+          requests: options.requests,
+        },
         onProgress: (line: string) => out.progress(line),
       };
       const all: Record<string, unknown> = {};

@@ -5,7 +5,14 @@ import { runBench } from '../../bench/run.ts';
 import { benchWire } from '../../bench/wire.ts';
 import { benchText } from '../../cli/bench-text.ts';
 
-const request = { traces: [], guestGiB: [1], rounds: 1, threads: 1, onProgress: () => {} };
+const request = {
+  traces: [],
+  guestGiB: [1],
+  rounds: 1,
+  threads: 1,
+  epoch: { epochMs: [25], epochs: 20, memoryMiB: [256], failovers: 1, requests: 0 },
+  onProgress: () => {},
+};
 
 describe('romulus bench', () => {
   it('scan lists the dirty pages of the same bitmaps by each method', async () => {
@@ -41,5 +48,14 @@ describe('romulus bench', () => {
     ]);
     for (const row of rows) expect(row.roundTripUs?.p50 ?? row.gbPerS).toBeGreaterThan(0);
     expect(benchText('wire', rows)).toContain('raw-tcp');
+  });
+
+  it('epoch measures pauses, bytes, memory and a failover of a real guest', async () => {
+    const rows = await runBench('epoch', request);
+    expect(rows.map((row) => row.kind)).toEqual(['epoch', 'failover']);
+    expect(rows[0]).toMatchObject({ epochMs: 25, epochs: 20, wireShare: expect.any(Number) });
+    const text = benchText('epoch', rows);
+    expect(text).toContain('PAUSE');
+    expect(text).toContain('DECISION TO RUNNING');
   });
 });
