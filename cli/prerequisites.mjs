@@ -6,7 +6,7 @@
 
 import { spawnSync } from 'node:child_process';
 
-/** @typedef {'build' | 'demo' | 'agent' | 'test' | 'ci'} Purpose */
+/** @typedef {'build' | 'demo' | 'agent' | 'test' | 'ci' | 'xen'} Purpose `xen`: the testbed of real Xen hosts */
 
 /**
  * @typedef {object} Prerequisite
@@ -62,7 +62,7 @@ export const prerequisites = [
     id: 'qemu',
     what: 'QEMU for x86-64',
     why: 'runs the guests',
-    purposes: ['demo', 'agent', 'test'],
+    purposes: ['demo', 'agent', 'test', 'xen'],
     command: ['qemu-system-x86_64', '--version'],
     version: /version (\d+\.\d+\.\d+)/,
     minimum: '7.2',
@@ -80,8 +80,8 @@ export const prerequisites = [
   {
     id: 'cpio',
     what: 'cpio',
-    why: "packs the demo guest's initramfs",
-    purposes: ['demo', 'test'],
+    why: 'packs the initramfs of guests',
+    purposes: ['demo', 'test', 'xen'],
     command: ['cpio', '--version'],
     version: /cpio\D* (\d\S*)/,
     packageName: 'cpio',
@@ -140,6 +140,32 @@ export const prerequisites = [
     command: ['spin', '-V'],
     version: /Version (\S+)/,
     packageName: 'spin',
+  },
+  {
+    id: 'libxen',
+    what: 'Xen headers',
+    why: "the Xen driver binds to Xen's libraries",
+    purposes: ['xen'],
+    command: ['sh', '-c', 'test -e /usr/include/xenctrl.h'],
+    packageName: 'libxen-dev',
+  },
+  {
+    id: 'mmdebstrap',
+    what: 'mmdebstrap',
+    why: "makes the root file system of the testbed's dom0",
+    purposes: ['xen'],
+    command: ['mmdebstrap', '--version'],
+    version: /(\d\S*)/,
+    packageName: 'mmdebstrap',
+  },
+  {
+    id: 'e2fsprogs',
+    what: 'mkfs.ext4',
+    why: "makes the disk of the testbed's dom0",
+    purposes: ['xen'],
+    command: ['mkfs.ext4', '-V'],
+    version: /mke2fs (\S+)/,
+    packageName: 'e2fsprogs',
   },
 ];
 

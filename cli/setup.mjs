@@ -70,7 +70,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const list = process.argv[process.argv.indexOf('--for') + 1] ?? '';
   const purposes = /** @type {import('./prerequisites.mjs').Purpose[]} */ (list.split(',').filter(Boolean));
   if (!process.argv.includes('--for') || purposes.length === 0) {
-    say('usage: node cli/setup.mjs --for build|demo|agent|test|ci[,...]');
+    say('usage: node cli/setup.mjs --for build|demo|agent|test|ci|xen[,...]');
     process.exitCode = 2;
   } else if (!setUp(purposes)) {
     process.exitCode = 1;
