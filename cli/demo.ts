@@ -5,6 +5,7 @@ import { ExitCode, RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
 import type { AgentEvent } from '../shared/status.ts';
 import { demoText, epochLine, say } from './demo/text.ts';
+import { playXenDemo } from './demo/xen.ts';
 import { Lab, VM } from './lab/lab.ts';
 import { RedisLedger } from './lab/redis-ledger.ts';
 import { Segment } from './lab/segment.ts';
@@ -55,12 +56,13 @@ const MAX_TICKS_BACK = 10;
 
 /** Returns the verb's exit code. */
 export async function runDemo(options: DemoOptions): Promise<number> {
+  const out = new Output({ json: options.json, colour: wantsColour(process.stdout) });
+  if (options.guest === 'xen') return told(await playXenDemo(), out);
   if (options.guest !== 'qemu') {
     throw new RomulusError('HV_UNSUPPORTED', `this demo does not run ${options.guest} guests`, {
       hint: 'romulus demo --guest qemu',
     });
   }
-  const out = new Output({ json: options.json, colour: wantsColour(process.stdout) });
   const missing = Segment.missing();
   if (missing !== undefined) say(`no client over TCP in this demo: ${missing}`);
   say('building the guest: Debian kernel and a small initramfs (once)');
@@ -69,14 +71,18 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const interrupted = () => void lab.close().finally(() => process.exit(130));
   process.once('SIGINT', interrupted);
   try {
-    const result = await play(lab, options, out);
-    out.result(result, () => demoText(result));
-    return result.ok ? ExitCode.ok : ExitCode.failed;
+    return told(await play(lab, options, out), out);
   } finally {
     process.off('SIGINT', interrupted);
     await lab.close({ keep: options.keep });
     if (options.keep) say(`left behind: ${lab.dir} ${lab.imageRoot}`);
   }
+}
+
+/** Shows the figures; returns the exit code. */
+function told(result: DemoResult, out: Output): number {
+  out.result(result, () => demoText(result));
+  return result.ok ? ExitCode.ok : ExitCode.failed;
 }
 
 async function play(lab: Lab, options: DemoOptions, out: Output): Promise<DemoResult> {

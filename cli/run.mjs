@@ -21,11 +21,12 @@ function prepare() {
   }
   const step = nextStep();
   // A replay needs neither QEMU nor a guest.
-  const needsGuest = args.includes('demo') && !/--guest[= ](replay|xen)\b/.test(args.join(' '));
+  const kind = args.includes('demo') ? (/--guest[= ](\w+)/.exec(args.join(' '))?.[1] ?? 'qemu') : undefined;
   /** @type {import('./prerequisites.mjs').Purpose[]} */
   const purposes = [];
   if (step) purposes.push('build');
-  if (needsGuest) purposes.push('demo', 'agent');
+  if (kind === 'qemu') purposes.push('demo', 'agent');
+  if (kind === 'xen') purposes.push('build', 'xen', 'agent');
   if (purposes.length > 0 && !setUp(purposes)) return false;
   if (step && !npm(step.what, step.argv)) return false;
   markCurrent();

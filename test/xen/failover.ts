@@ -5,9 +5,14 @@ import type { FailoverResult, VmStatus } from '../../shared/status.ts';
 import { ticksOf, WORKLOAD } from './testbed/guest.ts';
 import { XenPair } from './testbed/pair.ts';
 
+/** Ticks come every second, epochs every one to four in the emulator, and up to eight of them may be under way. */
+const MAX_TICKS_BACK = 40;
+
 export interface FailoverReport {
   guest: 'xen';
+  /** The epoch the standby went on from. */
   epochs: number;
+  epochMs: number;
   /** As the primary's agent measured it: from the request to suspend until the guest ran again. */
   pauseMs: { p50: number; p99: number };
   dirtyPagesP50: number;
@@ -56,6 +61,7 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
     return {
       guest: 'xen',
       epochs: result.epoch,
+      epochMs: status.epochMs,
       pauseMs: { p50: status.pauseMs?.p50 ?? 0, p99: status.pauseMs?.p99 ?? 0 },
       dirtyPagesP50: status.dirtyPages?.p50 ?? 0,
       rawBytes: status.rawBytes,
@@ -74,4 +80,15 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
   } finally {
     await pair.close();
   }
+}
+
+/** What of a report contradicts that the guest went on as one life; nothing, if all is well. */
+export function whatIsWrong(report: FailoverReport): string[] {
+  const { guestCheck, tickBeforeCut, firstTickAfter, lastTickAfter } = report;
+  const wrong: string[] = [];
+  if (guestCheck === 'CORRUPT') wrong.push("the guest's own check fails on b");
+  if (firstTickAfter < tickBeforeCut - MAX_TICKS_BACK)
+    wrong.push(`the guest went on from tick ${firstTickAfter}, long before ${tickBeforeCut}`);
+  if (lastTickAfter <= firstTickAfter) wrong.push('the guest stands still on b');
+  return wrong;
 }

@@ -1,36 +1,38 @@
 /** `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts; with `-- one-host`, tries the driver alone. Reports as JSON. */
 
-import { spawnSync } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { twoHostFailover } from './failover.ts';
+import { twoHostFailover, whatIsWrong } from './failover.ts';
 import { captureAndRestore } from './one-host.ts';
+import { buildTestbed } from './testbed/build.ts';
 
 const EPOCHS = Number(process.env.ROMULUS_XEN_EPOCHS ?? 50);
+/** An emulated guest now and then dies of the emulator (docs/xen.md); a second pair of hosts tells that from our own failure. */
+const ATTEMPTS = 2;
 
-const here = dirname(fileURLToPath(import.meta.url));
-for (const [command, ...args] of [
-  [join(here, 'testbed/build.sh')],
-  [process.execPath, join(here, '../../native/xen/build.mjs')],
-] as [string, ...string[]][]) {
-  const { status } = spawnSync(command, args, { stdio: 'inherit' });
-  if (status !== 0) process.exit(status ?? 1);
-}
+if (!buildTestbed()) process.exit(1);
 
 const began = performance.now();
 const say = (line: string): void =>
   console.error(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${line}`);
-const failures = process.argv[2] === 'one-host' ? await oneHost() : await twoHosts();
+const failures = await tried(process.argv[2] === 'one-host' ? oneHost : twoHosts);
 for (const failure of failures) console.error(`FAILED: ${failure}`);
 process.exit(failures.length === 0 ? 0 : 1);
+
+/** What a run found wrong counts at once; only a run that did not come to its end is tried again. */
+async function tried(run: () => Promise<string[]>): Promise<string[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (thrown) {
+      console.error(`attempt ${attempt} of ${ATTEMPTS} came to no end: ${(thrown as Error).message}`);
+      if (attempt === ATTEMPTS) return ['no attempt came to its end'];
+    }
+  }
+}
 
 async function twoHosts(): Promise<string[]> {
   const report = await twoHostFailover(EPOCHS, say);
   console.log(JSON.stringify(report, null, 2));
-  const failures: string[] = [];
-  if (report.guestCheck === 'CORRUPT') failures.push("the guest's own check fails on b");
-  if (report.lastTickAfter <= report.firstTickAfter) failures.push('the guest stands still on b');
-  return failures;
+  return whatIsWrong(report);
 }
 
 async function oneHost(): Promise<string[]> {
