@@ -10,6 +10,7 @@ import { loadTls } from '../shared/tls.ts';
 import { agentRoutes } from './agent/api.ts';
 import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
+import { AgentMetrics } from './agent/metrics.ts';
 
 /** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
 export const PROMISE_MS = 500;
@@ -28,12 +29,13 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     promiseMs: PROMISE_MS,
     ...(tls && { tls }),
   });
+  const metrics = new AgentMetrics({ events, statuses: () => host.statuses() });
   // The socket comes first: an agent that answers on it already must stop this one before it touches any guest.
   let isReady: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
     isReady = resolve;
   });
-  const api = await serveApi(config.api, agentRoutes(host, events, ready));
+  const api = await serveApi(config.api, agentRoutes(host, events, metrics, ready));
   try {
     await host.recover();
     const listener = await listen({
@@ -54,6 +56,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
   } finally {
     await host.close();
     await api.close();
+    metrics.close();
   }
 }
 

@@ -271,6 +271,7 @@ export class Replica {
       if (capture) releaseEpoch(capture, item);
       this.#letOut(item, ack.promiseMs);
       this.#meters.commit(now - item.capturedAtMs, now);
+      this.#options.onEvent('acked', { epoch: item.epoch, commitMs: now - item.capturedAtMs });
     }
     if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');
     this.#wake();

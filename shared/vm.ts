@@ -53,13 +53,15 @@ export interface VmSpec {
 }
 
 /** Where a protection stands, as `status` shows it. Only PROTECTED means that a host may die. */
-export type ProtectionState =
-  | 'STARTING'
-  | 'SYNCING'
-  | 'PROTECTED'
-  | 'DEGRADED' /* the guest runs on, unprotected; `reason` says why */
-  | 'STANDBY' /* backup side: image at a committed epoch */
-  | 'PROMOTING'
-  | 'ACTIVE' /* backup side: promoted, runs the guest */
-  | 'FENCED' /* primary side: a higher term exists; the guest is paused for good */
-  | 'ENDED';
+export const protectionStates = [
+  'STARTING',
+  'SYNCING',
+  'PROTECTED',
+  'DEGRADED' /* the guest runs on, unprotected; `reason` says why */,
+  'STANDBY' /* backup side: image at a committed epoch */,
+  'PROMOTING',
+  'ACTIVE' /* backup side: promoted, runs the guest */,
+  'FENCED' /* primary side: a higher term exists; the guest is paused for good */,
+  'ENDED',
+] as const;
+export type ProtectionState = (typeof protectionStates)[number];

@@ -8,10 +8,16 @@ import { VERSION } from '../../shared/version.ts';
 import { isName } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 import type { Host } from './host.ts';
+import type { AgentMetrics } from './metrics.ts';
 
 /** Every answer waits for `ready`: until then this host does not know yet what it holds. */
-export function agentRoutes(host: Host, events: EventLog, ready: Promise<void>): Routes {
-  const routes = table(host, events);
+export function agentRoutes(
+  host: Host,
+  events: EventLog,
+  metrics: AgentMetrics,
+  ready: Promise<void>,
+): Routes {
+  const routes: Routes = { ...table(host, events), 'GET /metrics': () => metrics.text() };
   for (const [key, handler] of Object.entries(routes)) {
     routes[key] = async (request) => {
       await ready;

@@ -13,6 +13,12 @@ export class EventLog {
     for (const listener of this.#listeners) listener(event);
   }
 
+  /** Calls back with each event, within emit(); the function returned ends that. */
+  listen(listener: (event: AgentEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** Events from now on, until the signal aborts. */
   async *follow(signal: AbortSignal): AsyncGenerator<AgentEvent> {
     let pending: AgentEvent[] = [];
