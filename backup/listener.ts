@@ -2,7 +2,7 @@
 
 import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type Endpoint, formatEndpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
@@ -12,42 +12,58 @@ import type { Hello } from '../shared/wire/messages.ts';
 import { REPLICATE_PATH, replicationServer, requireTlsOffLoopback } from '../shared/wire/socket.ts';
 import { Receiver, type ReceiverOptions } from './receiver.ts';
 import type { Standby } from './standby.ts';
+import { type Refusal, type StrangerLimits, Strangers } from './strangers.ts';
 
 /** Connections at once; each protected VM needs one. */
 const MAX_CONNECTIONS = 4096;
-/** Time for a stranger to finish TLS and the HTTP upgrade. */
+/** Time to finish TLS, and again the HTTP upgrade. */
 const HANDSHAKE_TIMEOUT_MS = 5000;
+/** Node looks for late requests this often. */
+const CHECK_INTERVAL_MS = 1000;
 
 export interface ListenerOptions extends Omit<ReceiverOptions, 'standbyFor'> {
   listen: Endpoint;
-  tls?: AgentTlsOptions;
+  /** Asked for each connection, so that new certificates need no restart. */
+  tls?: () => AgentTlsOptions;
+  /** Whether a node is a peer of this one; any node of the CA is, unless said otherwise. */
+  isPeer?(node: string): boolean;
+  limits?: StrangerLimits;
   standbyFor(hello: Hello): Promise<Standby>;
 }
 
+export interface Listener {
+  readonly endpoint: Endpoint;
+  /** Connections that were turned away so far, by reason. */
+  readonly refused: Readonly<Record<Refusal, number>>;
+  close(): Promise<void>;
+}
+
 /** Resolves once the port is open; throws TLS_REQUIRED, or CONFIG_INVALID when the port is taken. */
-export async function listen(
-  options: ListenerOptions,
-): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
+export async function listen(options: ListenerOptions): Promise<Listener> {
   requireTlsOffLoopback(options.listen.host, options.tls);
   const sockets = replicationServer();
-  const server: Server = options.tls
-    ? createHttpsServer({ ...options.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
-    : createHttpServer();
-  server.maxConnections = MAX_CONNECTIONS;
-  server.headersTimeout = HANDSHAKE_TIMEOUT_MS;
-  server.on('request', (_request, response) => response.writeHead(426).end());
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  const strangers = new Strangers(options.limits);
+  const server = createServer(options.tls, strangers);
+  server.on('request', (_request, response) => response.writeHead(426, { connection: 'close' }).end());
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (request.url !== REPLICATE_PATH) {
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
       return;
     }
+    strangers.count(socket, head);
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      new Receiver(webSocket, { ...options, standbyFor: (hello) => admitted(socket, hello, options) });
+      const standbyFor = async (hello: Hello) => {
+        admit(socket, hello, options);
+        strangers.known(socket);
+        return options.standbyFor(hello);
+      };
+      new Receiver(webSocket, { ...options, standbyFor });
     });
   });
   const endpoint = await open(server, options.listen);
   return {
     endpoint,
+    refused: strangers.refused,
     close: () =>
       new Promise((resolve) => {
         for (const client of sockets.clients) client.terminate();
@@ -57,10 +73,35 @@ export async function listen(
   };
 }
 
-/** With TLS, a node is who its certificate says, whatever its hello claims. */
-async function admitted(socket: Duplex, hello: Hello, options: ListenerOptions): Promise<Standby> {
+/** A server whose connections are strangers first; each is met with the certificates of that moment. */
+function createServer(tls: ListenerOptions['tls'], strangers: Strangers): Server {
+  const timing = { headersTimeout: HANDSHAKE_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS };
+  let inUse = tls?.();
+  const secure = inUse && createHttpsServer({ ...inUse, ...timing, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+  const server: Server = secure ?? createHttpServer(timing);
+  server.maxConnections = MAX_CONNECTIONS;
+  // Before Node's own listener, which takes the secure context of that moment for the new connection.
+  server.prependListener('connection', (socket: Socket) => {
+    if (!strangers.arrived(socket) || secure === undefined) return;
+    const now = tls?.();
+    if (now !== undefined && now !== inUse) secure.setSecureContext(now);
+    inUse = now;
+  });
+  // Failed handshakes too: node:https hands them on.
+  server.on('clientError', (_error, socket) => {
+    strangers.spokeNonsense();
+    socket.destroy();
+  });
+  return server;
+}
+
+/** With TLS, a node is who its certificate says, whatever its hello claims; and only peers are let in. */
+function admit(socket: Socket, hello: Hello, { node, isPeer }: ListenerOptions): void {
   if (socket instanceof TLSSocket) requirePeer(socket, hello.node);
-  return options.standbyFor(hello);
+  if (isPeer === undefined || isPeer(hello.node)) return;
+  throw new RomulusError('PEER_UNKNOWN', `node ${hello.node} is no peer of ${node}`, {
+    hint: `on ${node}: add ${hello.node} under peers: in agent.yaml`,
+  });
 }
 
 function open(server: Server, { host, port }: Endpoint): Promise<Endpoint> {

@@ -1,12 +1,13 @@
 /** `romulus agent`: the daemon of one host. Wires both sides to configuration, port and local API; the only place that sees both. */
 
 import { mkdirSync } from 'node:fs';
-import { listen } from '../backup/listener.ts';
+import { type Listener, listen } from '../backup/listener.ts';
 import type { AgentConfig } from '../shared/config.ts';
 import { formatEndpoint } from '../shared/config.ts';
+import type { RomulusError } from '../shared/errors.ts';
 import { serveApi } from '../shared/http.ts';
 import type { Logger } from '../shared/log.ts';
-import { loadTls } from '../shared/tls.ts';
+import { TlsIdentity } from '../shared/tls-identity.ts';
 import { agentRoutes } from './agent/api.ts';
 import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
@@ -19,7 +20,8 @@ export const PROMISE_MS = 500;
 export async function runAgent(config: AgentConfig, log: Logger): Promise<void> {
   for (const dir of [config.dataDir, config.imageDir, config.runDir])
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const tls = config.tls && loadTls(config.tls);
+  const identity = config.tls && new TlsIdentity(config.tls, (fault) => logCertificates(log, fault));
+  const tls = identity && (() => identity.current());
   const events = new EventLog();
   const host = new Host({
     config,
@@ -29,20 +31,30 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     promiseMs: PROMISE_MS,
     ...(tls && { tls }),
   });
-  const metrics = new AgentMetrics({ events, statuses: () => host.statuses() });
+  let listener: Listener | undefined;
+  const metrics = new AgentMetrics({
+    events,
+    statuses: () => host.statuses(),
+    certificates: () => identity?.certificates() ?? [],
+    refusedConnections: () => listener?.refused ?? {},
+  });
   // The socket comes first: an agent that answers on it already must stop this one before it touches any guest.
   let isReady: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
     isReady = resolve;
   });
-  const api = await serveApi(config.api, agentRoutes(host, events, metrics, ready));
+  const api = await serveApi(
+    config.api,
+    agentRoutes({ host, events, metrics, ...(identity && { identity }) }, ready),
+  );
   try {
     await host.recover();
-    const listener = await listen({
+    listener = await listen({
       listen: config.listen,
       node: config.node,
       silenceMs: config.silenceMs,
       promiseMs: PROMISE_MS,
+      isPeer: (node) => Object.hasOwn(config.peers, node),
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),
     });
@@ -72,4 +84,9 @@ function signalled(log: Logger): Promise<void> {
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
   });
+}
+
+function logCertificates(log: Logger, fault: RomulusError | undefined): void {
+  if (fault === undefined) log.info('new certificates serve from now on');
+  else log.error({ err: fault }, 'new certificates are not taken; the old ones go on serving');
 }

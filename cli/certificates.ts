@@ -30,12 +30,13 @@ export interface Certificates {
 
 /**
  * Makes DIR/ca.crt and DIR/ca-private/ca.key once, and DIR/NAME.crt with DIR/NAME.key each time: an existing
- * node certificate is replaced, which is how one is renewed.
+ * node certificate is replaced, which is how one is renewed. It is good for `days` from now.
  */
 export async function makeCertificates(
   dir: string,
   node: string,
   addresses: string[],
+  days = NODE_DAYS,
 ): Promise<Certificates> {
   if (!v.is(NameSchema, node)) {
     throw new RomulusError('USAGE', `"${node}" is not a node name`, {
@@ -59,7 +60,7 @@ export async function makeCertificates(
       hint: `run this where the CA was made, or move ${paths.ca} away to start a new one`,
     });
   }
-  await makeNodeCertificate(folder, paths, node, altNames);
+  await makeNodeCertificate(folder, paths, node, altNames, days);
   return {
     node,
     addresses,
@@ -87,6 +88,7 @@ async function makeNodeCertificate(
   paths: Paths,
   node: string,
   altNames: string[],
+  days: number,
 ): Promise<void> {
   const work = await mkdtemp(join(folder, '.new-'));
   const at = (name: string) => join(work, name);
@@ -105,7 +107,7 @@ async function makeNodeCertificate(
     );
     await openssl(
       ['x509', '-req', '-sha256', '-in', at('csr'), '-CA', paths.ca, '-CAkey', paths.caKey],
-      ['-set_serial', `0x${randomSerial()}`, '-days', String(NODE_DAYS)],
+      ['-set_serial', `0x${randomSerial()}`, '-days', String(days)],
       ['-extfile', at('extensions'), '-out', at('crt')],
     );
     await chmod(at('crt'), 0o644);

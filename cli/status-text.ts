@@ -1,7 +1,7 @@
 /** Status for people: a table, the state coloured, progress, reason and hint beneath. */
 
 import { formatBytes, formatMs } from '../shared/config.ts';
-import type { VmStatus } from '../shared/status.ts';
+import type { CertificateStatus, VmStatus } from '../shared/status.ts';
 import type { ProtectionState } from '../shared/vm.ts';
 import { type Colour, type Output, table } from './output.ts';
 
@@ -40,6 +40,18 @@ export function statusText(vms: VmStatus[], out: Output): string {
   const rows = vms.map((vm) => row(vm, out));
   const notes = vms.flatMap((vm) => notesOf(vm, out));
   return [table([head.map((title) => out.paint('dim', title)), ...rows]), ...notes].join('\n');
+}
+
+/** A line for each certificate that ends soon, with the command that renews it; '' when none does. */
+export function certificateText(certificates: CertificateStatus[], node: string, out: Output): string {
+  return certificates
+    .filter((certificate) => certificate.renew)
+    .map(({ path, expiresDays }) => {
+      const when = expiresDays < 0 ? 'has expired' : `ends in ${expiresDays} days`;
+      const said = out.paint(expiresDays < 0 ? 'red' : 'yellow', `${path} ${when}`);
+      return `\n${said}\ntry: romulus certs DIR --node ${node} (no restart is needed)`;
+    })
+    .join('');
 }
 
 function row(vm: VmStatus, out: Output): string[] {

@@ -50,6 +50,20 @@ export interface AgentStatus {
   node: string;
   version: string;
   vms: VmStatus[];
+  /** Certificates in use; none without TLS. */
+  certificates?: CertificateStatus[];
+}
+
+/** One certificate of this node: its own, or the CA's. */
+export interface CertificateStatus {
+  name: 'node' | 'ca';
+  path: string;
+  /** ISO 8601. */
+  expiresAt: string;
+  /** Whole days left, negative when it has expired. */
+  expiresDays: number;
+  /** It ends soon: make a new one now. */
+  renew: boolean;
 }
 
 /** POST /v1/protect */

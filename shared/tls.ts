@@ -2,18 +2,24 @@
 
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import type { PeerCertificate, SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls';
+import {
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import type { TlsFiles } from './config/parse.ts';
 import { RomulusError } from './errors.ts';
 
 /** Bytes of a certificate or key file, at most. */
 const MAX_PEM_BYTES = 256 * 1024;
-const DAY_MS = 24 * 3600 * 1000;
+export const DAY_MS = 24 * 3600 * 1000;
 
 /** Fits tls.createServer and tls.connect alike: no peer without a certificate of this CA, nothing below TLS 1.3. */
 export type AgentTlsOptions = SecureContextOptions & Pick<TlsOptions, 'requestCert' | 'rejectUnauthorized'>;
 
-/** TLS_INVALID when a file is missing, unreadable to us, readable to others (the key), or expired. */
+/** TLS_INVALID when a file is missing, unreadable to us, readable to others (the key), expired, or the key is another's. */
 export function loadTls(files: TlsFiles, now = Date.now()): AgentTlsOptions {
   const cert = readPem(files.cert);
   const validMs = certificateExpiry(cert, files.cert).expiresAt.getTime() - now;
@@ -21,10 +27,15 @@ export function loadTls(files: TlsFiles, now = Date.now()): AgentTlsOptions {
   if ((statSync(files.key, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) {
     throw invalid(`${files.key} can be read by others than its owner`, `chmod 600 ${files.key}`);
   }
+  const context = { ca: readPem(files.ca), cert, key: readPem(files.key) };
+  try {
+    createSecureContext(context);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw invalid(`${files.cert} and ${files.key} do not fit together: ${message}`, renewHint(files), cause);
+  }
   return {
-    ca: readPem(files.ca),
-    cert,
-    key: readPem(files.key),
+    ...context,
     minVersion: 'TLSv1.3',
     requestCert: true,
     rejectUnauthorized: true,
@@ -82,7 +93,8 @@ function namesOf(certificate: PeerCertificate): string[] {
     .map((entry) => entry.slice('DNS:'.length));
 }
 
-function readPem(path: string): Buffer {
+/** The bytes of a certificate or key file; TLS_INVALID when it cannot be read. */
+export function readPem(path: string): Buffer {
   try {
     if (statSync(path).size > MAX_PEM_BYTES) throw invalid(`${path} is too large for a certificate or key`);
     return readFileSync(path);
@@ -94,7 +106,7 @@ function readPem(path: string): Buffer {
 }
 
 function renewHint(files: TlsFiles): string {
-  return `romulus certs ${files.cert.replace(/\/[^/]*$/, '') || '.'} --node NAME, then restart the agent`;
+  return `romulus certs ${files.cert.replace(/\/[^/]*$/, '') || '.'} --node NAME`;
 }
 
 function invalid(message: string, hint = 'romulus certs DIR --node NAME', cause?: unknown): RomulusError {

@@ -3,21 +3,25 @@
 import { RomulusError } from '../../shared/errors.ts';
 import type { Routes } from '../../shared/http.ts';
 import { MAX_WINDOW_EPOCHS } from '../../shared/limits.ts';
-import type { FailoverRequest, ProtectRequest } from '../../shared/status.ts';
+import type { AgentStatus, FailoverRequest, ProtectRequest } from '../../shared/status.ts';
+import type { TlsIdentity } from '../../shared/tls-identity.ts';
 import { VERSION } from '../../shared/version.ts';
 import { isName } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 import type { Host } from './host.ts';
 import type { AgentMetrics } from './metrics.ts';
 
+export interface ApiParts {
+  host: Host;
+  events: EventLog;
+  metrics: AgentMetrics;
+  /** Without TLS there is none. */
+  identity?: TlsIdentity;
+}
+
 /** Every answer waits for `ready`: until then this host does not know yet what it holds. */
-export function agentRoutes(
-  host: Host,
-  events: EventLog,
-  metrics: AgentMetrics,
-  ready: Promise<void>,
-): Routes {
-  const routes: Routes = { ...table(host, events), 'GET /metrics': () => metrics.text() };
+export function agentRoutes(parts: ApiParts, ready: Promise<void>): Routes {
+  const routes = table(parts);
   for (const [key, handler] of Object.entries(routes)) {
     routes[key] = async (request) => {
       await ready;
@@ -27,9 +31,15 @@ export function agentRoutes(
   return routes;
 }
 
-function table(host: Host, events: EventLog): Routes {
+function table({ host, events, metrics, identity }: ApiParts): Routes {
   return {
-    'GET /v1/status': () => ({ node: host.node, version: VERSION, vms: host.statuses() }),
+    'GET /v1/status': (): AgentStatus => ({
+      node: host.node,
+      version: VERSION,
+      vms: host.statuses(),
+      ...(identity && { certificates: identity.certificates() }),
+    }),
+    'GET /metrics': () => metrics.text(),
     'GET /v1/vms/:vm': ({ params }) => host.status(params.vm ?? ''),
     'GET /v1/vms/:vm/verify': ({ params }) => host.verify(params.vm ?? ''),
     'POST /v1/protect': ({ body }) => host.protect(protectRequest(fields(body))),

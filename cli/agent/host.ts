@@ -15,14 +15,16 @@ import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file
 import { asRomulusError, RomulusError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { FailoverRequest, FailoverResult, ProtectRequest, VmStatus } from '../../shared/status.ts';
-import { type AgentTlsOptions, identityCheck } from '../../shared/tls.ts';
+import type { AgentTlsOptions } from '../../shared/tls.ts';
+import { dialWith } from '../../shared/tls-identity.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import type { Hello } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 
 export interface HostOptions {
   config: AgentConfig;
-  tls?: AgentTlsOptions;
+  /** Asked for each connection. */
+  tls?: () => AgentTlsOptions;
   silenceMs: number;
   promiseMs: number;
   log: Logger;
@@ -226,7 +228,7 @@ export class Host {
       spec: record.spec,
       peer: record.to,
       address: peer.address,
-      ...(tls && { tls: { ...tls, checkServerIdentity: identityCheck(record.to) } }),
+      ...(tls && { tls: dialWith(tls, record.to) }),
       epochMs: record.epochMs,
       windowEpochs: record.windowEpochs,
       silenceMs,

@@ -3,7 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { engine } from '../../native/index.ts';
 import { TextAnswer } from '../../shared/http.ts';
-import type { AgentEvent, VmStatus } from '../../shared/status.ts';
+import type { AgentEvent, CertificateStatus, VmStatus } from '../../shared/status.ts';
 import { VERSION } from '../../shared/version.ts';
 import { type ProtectionState, protectionStates } from '../../shared/vm.ts';
 import type { EventLog } from './events.ts';
@@ -20,7 +20,9 @@ export interface MetricsSource {
   events: EventLog;
   statuses(): VmStatus[];
   /** When the certificates in use end; empty without TLS. */
-  certificates?(): { name: string; expiresAt: Date }[];
+  certificates?(): CertificateStatus[];
+  /** Connections turned away at the replication port so far, by reason. */
+  refusedConnections?(): Readonly<Record<string, number>>;
 }
 
 /** One gauge of a VM: name without prefix, help, and its value, undefined where the VM has none. */
@@ -122,6 +124,7 @@ export class AgentMetrics {
     this.#state();
     this.#buildInfo();
     this.#certificates();
+    this.#refusedConnections();
     this.#forget = source.events.listen((event) => this.#onEvent(event));
   }
 
@@ -218,7 +221,22 @@ export class AgentMetrics {
       collect() {
         this.reset();
         for (const { name, expiresAt } of source.certificates?.() ?? [])
-          this.set({ certificate: name }, expiresAt.getTime() / 1000);
+          this.set({ certificate: name }, Date.parse(expiresAt) / 1000);
+      },
+    });
+  }
+
+  #refusedConnections(): void {
+    const source = this.#source;
+    new Counter({
+      name: 'romulus_connections_refused_total',
+      help: 'Connections turned away at the replication port before they said who they are',
+      labelNames: ['reason'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [reason, count] of Object.entries(source.refusedConnections?.() ?? {}))
+          this.inc({ reason }, count);
       },
     });
   }

@@ -3,9 +3,9 @@
 import { statSync } from 'node:fs';
 import { type AgentConfig, configPath, loadConfig, parseConfig } from '../../shared/config.ts';
 import { asRomulusError } from '../../shared/errors.ts';
-import { expiryDays } from '../../shared/tls.ts';
 import { AgentClient } from '../client.ts';
 import { check, mendingCommands, prerequisites } from '../prerequisites.mjs';
+import { checkCertificates } from './certificates.ts';
 import { type Finding, finding } from './finding.ts';
 import { checkOutputGate } from './network.ts';
 import {
@@ -16,9 +16,6 @@ import {
   checkNode,
   checkUserfaultfd,
 } from './system.ts';
-
-/** A certificate that ends within this time is named, while there is still time. */
-const RENEW_WITHIN_DAYS = 30;
 
 /** `configFlag` and `apiFlag` as given on the command line. */
 export async function examine(configFlag?: string, apiFlag?: string): Promise<Finding[]> {
@@ -34,7 +31,7 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     checkOutputGate(),
     checkImageDir(config.imageDir, guestBytes),
     ...findings,
-    ...checkCertificate(config),
+    ...checkCertificates(config),
     await checkAgent(apiFlag ?? config.api),
   ];
 }
@@ -64,28 +61,6 @@ function checkConfig(flag: string | undefined): { config: AgentConfig; findings:
     const { message, hint } = asRomulusError(thrown);
     const bad = finding('config', 'config', 'missing', { ...texts, found: message, fix: hint ?? texts.fix });
     return { config: parseConfig('', 'defaults'), findings: [bad] };
-  }
-}
-
-function checkCertificate(config: AgentConfig): Finding[] {
-  if (!config.tls) return [];
-  const { cert } = config.tls;
-  const texts = {
-    needed: `more than ${RENEW_WITHIN_DAYS} days`,
-    fix: `romulus certs DIR --node ${config.node}, then restart the agent`,
-  };
-  try {
-    const days = expiryDays(cert);
-    const verdict = days > RENEW_WITHIN_DAYS ? 'ok' : days < 0 ? 'missing' : 'absent';
-    const found = days < 0 ? `${cert} has expired` : `${days} days left`;
-    return [finding('certificate', 'TLS certificate', verdict, { ...texts, found })];
-  } catch (thrown) {
-    return [
-      finding('certificate', 'TLS certificate', 'missing', {
-        ...texts,
-        found: asRomulusError(thrown).message,
-      }),
-    ];
   }
 }
 

@@ -1,7 +1,7 @@
 /** `romulus certs`: makes the private CA once, and a certificate for a node. */
 
-import { collect } from '../arguments.ts';
-import { makeCertificates } from '../certificates.ts';
+import { collect, countArgument } from '../arguments.ts';
+import { makeCertificates, NODE_DAYS } from '../certificates.ts';
 import type { Verb } from '../context.ts';
 
 export const certs: Verb = (program, context) => {
@@ -11,8 +11,9 @@ export const certs: Verb = (program, context) => {
     .argument('<dir>', 'folder of the certificates')
     .requiredOption('--node <name>', 'node the certificate is for')
     .option('--address <ip|dns>', 'further address of the node; may be given several times', collect, [])
-    .action(async (dir: string, options: { node: string; address: string[] }) => {
-      const made = await makeCertificates(dir, options.node, options.address);
+    .option('--days <count>', 'how long it is good', countArgument, NODE_DAYS)
+    .action(async (dir: string, options: { node: string; address: string[]; days: number }) => {
+      const made = await makeCertificates(dir, options.node, options.address, options.days);
       context().out.result(made, () =>
         [
           ...(made.caCreated ? [`made a new CA; keep its key off the hosts: ${made.caKey}`] : []),

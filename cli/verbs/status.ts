@@ -6,7 +6,7 @@ import { ExitCode } from '../../shared/errors.ts';
 import { type AgentStatus, isSound, type VmStatus } from '../../shared/status.ts';
 import type { AgentClient } from '../client.ts';
 import type { Context, Verb } from '../context.ts';
-import { statusText } from '../status-text.ts';
+import { certificateText, statusText } from '../status-text.ts';
 
 const WATCH_MS = 1000;
 
@@ -31,7 +31,9 @@ function fetchStatus(client: AgentClient, vm: string | undefined): Promise<Shown
 
 function show(context: Context, shown: Shown, before = ''): void {
   const vms = 'vms' in shown ? shown.vms : [shown];
-  context.out.result(shown, () => before + statusText(vms, context.out));
+  const certificates =
+    'vms' in shown ? certificateText(shown.certificates ?? [], shown.node, context.out) : '';
+  context.out.result(shown, () => before + statusText(vms, context.out) + certificates);
   context.exitWith(vms.every(isSound) ? ExitCode.ok : ExitCode.degraded);
 }
 

@@ -61,7 +61,7 @@ export class Backup {
   }
 
   /** Opens the port (the same again after a stop) and takes up what an earlier run left. */
-  async start(tls?: AgentTlsOptions): Promise<void> {
+  async start(tls?: AgentTlsOptions | (() => AgentTlsOptions)): Promise<void> {
     this.standby = new Standby({
       vm: 'vm',
       dataDir: join(this.dir, 'data'),
@@ -85,7 +85,7 @@ export class Backup {
       silenceMs: SILENCE_MS,
       promiseMs: 500,
       standbyFor: async () => standby,
-      ...(tls && { tls }),
+      ...(tls && { tls: typeof tls === 'function' ? tls : () => tls }),
     });
     this.endpoint = listener.endpoint;
     this.#close = listener.close;

@@ -34,7 +34,15 @@ beforeEach(() => {
   metrics = new AgentMetrics({
     events,
     statuses: () => vms,
-    certificates: () => [{ name: 'node', expiresAt: new Date('2027-01-01T00:00:00Z') }],
+    certificates: () => [
+      {
+        name: 'node',
+        path: '/pki/a.crt',
+        expiresAt: '2027-01-01T00:00:00.000Z',
+        expiresDays: 9,
+        renew: true,
+      },
+    ],
   });
 });
 afterEach(() => metrics.close());
