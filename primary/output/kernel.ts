@@ -75,7 +75,14 @@ export class KernelGate implements OutputGate {
   release(epoch: Epoch, permitUntilMs: number): void {
     if (engine().bootTimeMs() >= permitUntilMs) return; // the next acknowledgement brings a new permit
     for (const action of this.#queue.release(epoch)) {
-      this.#change(action, 0, permitUntilMs);
+      try {
+        this.#change(action, 0, permitUntilMs);
+      } catch (thrown) {
+        // It ran out between the look above and the sending: the epoch waits, as if this had never been tried.
+        if ((thrown as NodeJS.ErrnoException).code === 'ETIME') return;
+        throw thrown;
+      }
+      this.#queue.released();
       this.#oldestMs = undefined;
     }
   }

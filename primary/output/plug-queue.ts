@@ -24,10 +24,15 @@ export class PlugQueue {
     return [];
   }
 
+  /** Call released() once the kernel has done it: a request that came too late has let nothing out. */
   release(epoch: Epoch): PlugActionId[] {
     if (this.#open || this.#sealed === undefined || epoch < this.#sealed) return [];
-    this.#sealed = undefined;
     return [PlugAction.releaseOne];
+  }
+
+  /** What release() asked for is done. */
+  released(): void {
+    this.#sealed = undefined;
   }
 
   openUnprotected(): PlugActionId[] {
