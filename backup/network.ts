@@ -1,15 +1,14 @@
 /** The network of a standby: taps ready and silent in advance, opened and announced when the guest is promoted. */
 
-import type { Relay } from '../native/index.ts';
 import { networkSocket, qemuFiles } from '../shared/hypervisor/qemu-args.ts';
 import type { Logger } from '../shared/log.ts';
-import { openRelay } from '../shared/net/relay.ts';
+import { KeptRelay } from '../shared/net/relay.ts';
 import type { NetworkSpec, VmSpec } from '../shared/vm.ts';
 import { announce } from './announce.ts';
 
 interface Port {
   network: NetworkSpec;
-  relay: Relay;
+  port: KeptRelay;
 }
 
 export class StandbyNetwork {
@@ -31,7 +30,7 @@ export class StandbyNetwork {
   prepare(spec: VmSpec): void {
     if (this.#ports.length > 0 || spec.hypervisor !== 'qemu') return;
     try {
-      for (const network of spec.networks ?? []) this.#ports.push({ network, relay: openRelay(network) });
+      for (const network of spec.networks ?? []) this.#ports.push({ network, port: new KeptRelay(network) });
     } catch (thrown) {
       this.close();
       throw thrown;
@@ -43,11 +42,11 @@ export class StandbyNetwork {
    * logged, not thrown: a guest without it is better than no guest.
    */
   open(): void {
-    for (const [index, { network, relay }] of this.#ports.entries()) {
+    for (const [index, { network, port }] of this.#ports.entries()) {
       try {
-        relay.connect(networkSocket(qemuFiles(this.#runDir), index));
-        relay.open();
-        this.#announcing.push(announce(relay, network));
+        port.connect(networkSocket(qemuFiles(this.#runDir), index));
+        port.relay.open();
+        this.#announcing.push(announce(port.relay, network));
       } catch (thrown) {
         this.#log.error({ err: thrown, tap: network.tap }, 'the promoted guest has no network on this tap');
       }
@@ -56,7 +55,7 @@ export class StandbyNetwork {
 
   close(): void {
     for (const stop of this.#announcing) stop();
-    for (const { relay } of this.#ports) relay.end();
+    for (const { port } of this.#ports) port.end();
     this.#announcing = [];
     this.#ports = [];
   }

@@ -3,7 +3,7 @@
 import type { Relay } from '../../native/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { MAX_WINDOW_EPOCHS } from '../../shared/limits.ts';
-import { openRelay } from '../../shared/net/relay.ts';
+import { KeptRelay } from '../../shared/net/relay.ts';
 import type { Epoch, NetworkSpec } from '../../shared/vm.ts';
 import type { Held, OutputGate } from './gate.ts';
 
@@ -11,6 +11,7 @@ export class RelayGate implements OutputGate {
   readonly name: string;
   readonly maxEpochs = MAX_WINDOW_EPOCHS;
   readonly #socketPath: string;
+  readonly #kept: KeptRelay;
   readonly #relay: Relay;
   #onPressure: () => void = () => {};
 
@@ -18,12 +19,13 @@ export class RelayGate implements OutputGate {
   constructor(network: NetworkSpec, socketPath: string) {
     this.name = `relay ${network.tap}`;
     this.#socketPath = socketPath;
-    this.#relay = openRelay(network, { onPressure: () => this.#onPressure() });
+    this.#kept = new KeptRelay(network, { onPressure: () => this.#onPressure() });
+    this.#relay = this.#kept.relay;
   }
 
   attach(): void {
     try {
-      this.#relay.connect(this.#socketPath);
+      this.#kept.connect(this.#socketPath);
     } catch (cause) {
       throw new RomulusError('HV_START', `no QEMU listens on ${this.#socketPath}`, {
         hint: `start it with -netdev stream,server=on,addr.type=unix,addr.path=${this.#socketPath}`,
@@ -68,6 +70,6 @@ export class RelayGate implements OutputGate {
   }
 
   detach(): void {
-    this.#relay.end();
+    this.#kept.end();
   }
 }

@@ -86,15 +86,32 @@ describe('relay', () => {
     await dispose();
   });
 
-  it('drops the connection to a QEMU that does not speak in frames, and takes up the next', async () => {
+  it('drops the connection to a QEMU that does not speak in frames, and connects anew by itself', async () => {
     const { gate, guest, outside, dispose } = await makeRelay();
     await guest.send(datagramFrame('sane'));
     gate.seal(1);
+    const again = guest.nextConnection();
     await guest.sendRaw(Buffer.alloc(8, 0xff));
+    await again;
+    await guest.send(datagramFrame('sane again'));
+    gate.seal(2);
+    gate.release(2, permit());
+    expect(await outside.hears(2)).toEqual(['sane', 'sane again']);
+    await dispose();
+  });
+
+  it('waits for a QEMU that hung up, however long it takes to listen again', async () => {
+    const { gate, guest, outside, dispose } = await makeRelay();
+    await guest.send(datagramFrame('before'));
+    gate.seal(1);
+    await guest.close();
     while (gate.counts().connected) await new Promise(setImmediate);
-    gate.attach();
-    gate.release(1, permit());
-    expect(await outside.hears(1)).toEqual(['sane']);
+    const next = await FakeNetdev.listen(guest.path);
+    await next.send(datagramFrame('after'));
+    gate.seal(2);
+    gate.release(2, permit());
+    expect(await outside.hears(2)).toEqual(['before', 'after']);
+    await next.close();
     await dispose();
   });
 

@@ -42,6 +42,11 @@ export class FakeNetdev {
     await this.sendRaw(Buffer.concat(data));
   }
 
+  /** Resolves when a relay connects from now on. */
+  async nextConnection(): Promise<void> {
+    await once(this.#server, 'connection');
+  }
+
   sendRaw(data: Buffer): Promise<void> {
     return new Promise((resolve) => this.#socket?.write(data, () => resolve()));
   }
