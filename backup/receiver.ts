@@ -5,7 +5,7 @@ import { crashPoint } from '../shared/crash-point.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import { MAX_PAYLOAD_BYTES } from '../shared/limits.ts';
 import type { Epoch } from '../shared/vm.ts';
-import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
+import { type Frame, framed, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
 import {
   type Ack,
@@ -15,9 +15,10 @@ import {
   parseCommit,
   parseHello,
   parseSync,
+  type Sync,
   type Welcome,
 } from '../shared/wire/messages.ts';
-import type { StagedEpoch, StandbyImage } from './image/standby-image.ts';
+import { emptyEpoch, type StagedEpoch, type StandbyImage } from './image/standby-image.ts';
 import type { Standby } from './standby.ts';
 
 /** A connection that has not said hello by then is closed. */
@@ -39,7 +40,7 @@ export class Receiver {
   readonly #helloTimer: NodeJS.Timeout;
   #standby: Standby | undefined;
   #term = 0;
-  #staged: StagedEpoch = { ram: [], state: [] };
+  #staged: StagedEpoch = emptyEpoch();
   #stagedEpoch: Epoch = 0;
   #stagedChunks = 0;
   #unapplied = 0;
@@ -90,7 +91,7 @@ export class Receiver {
     }
     switch (frame.kind) {
       case Kind.sync:
-        return this.#onSync(parseSync(frame.head).lineage, this.#standby);
+        return this.#onSync(parseSync(frame.head), this.#standby);
       case Kind.chunk:
         return this.#onChunk(frame, this.#standby.image);
       case Kind.commit:
@@ -140,10 +141,11 @@ export class Receiver {
     await this.#link.send(Kind.welcome, welcome);
   }
 
-  async #onSync(lineage: string, standby: Standby): Promise<void> {
+  async #onSync(sync: Sync, standby: Standby): Promise<void> {
     await this.settled();
-    await standby.beginSync(lineage);
-    await this.#link.send(Kind.ready, {});
+    const disk = await standby.beginSync(sync);
+    if (disk === undefined) return this.#link.send(Kind.ready, {});
+    await this.#link.send(Kind.ready, { disk: disk.answer }, framed(disk.dirtyBits));
   }
 
   async #onChunk(frame: Frame, image: StandbyImage): Promise<void> {
@@ -151,7 +153,7 @@ export class Receiver {
     if (chunk.epoch === 0) {
       if (image.record?.syncing !== true)
         throw new RomulusError('WIRE_ORDER', 'a pre-copy chunk came after the first commit');
-      const staged: StagedEpoch = { ram: [], state: [] };
+      const staged = emptyEpoch();
       await image.stage(staged, chunk, frame.payload);
       await image.applyPrecopy(staged);
       return;
@@ -171,7 +173,7 @@ export class Receiver {
   }
 
   #beginEpoch(epoch: Epoch): void {
-    this.#staged = { ram: [], state: [] };
+    this.#staged = emptyEpoch();
     this.#stagedEpoch = epoch;
     this.#stagedChunks = 0;
   }

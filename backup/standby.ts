@@ -5,12 +5,15 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TermFile } from '../shared/control/terms.ts';
 import { crashPoint } from '../shared/crash-point.ts';
+import type { HostDisk } from '../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { FailoverRequest, FailoverResult, VmStatus } from '../shared/status.ts';
 import type { Epoch, Geometry, ProtectionState, VmSpec } from '../shared/vm.ts';
-import type { Hello } from '../shared/wire/messages.ts';
+import type { DiskAnswer } from '../shared/wire/disk-messages.ts';
+import type { Hello, Sync } from '../shared/wire/messages.ts';
+import { StandbyDisk } from './disk.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
@@ -33,6 +36,8 @@ export interface StandbyOptions {
   /** Paths that differ on this host from those the primary named. */
   overrides: Partial<VmSpec>;
   openTarget(spec: VmSpec): Promise<Target>;
+  /** The guest's disk on this host, made of `createBytes` if it is not there; undefined for a guest without one. */
+  openDisk?(spec: VmSpec, createBytes?: number): HostDisk | undefined;
   term: TermFile;
   log: Logger;
   onEvent(kind: string, fields: Record<string, unknown>): void;
@@ -76,7 +81,9 @@ export class Standby {
   async recover(): Promise<void> {
     this.#record = readRecord<StandbyRecord>(this.#recordPath);
     if (this.#record === undefined) return;
-    this.#target = await this.#options.openTarget(this.#localSpec(this.#record.spec));
+    const local = this.#localSpec(this.#record.spec);
+    this.#target = await this.#options.openTarget(local);
+    this.#openDisk(local);
     if (this.#options.term.current.role === 'primary') {
       this.#activeEpoch = this.#options.term.current.epoch;
       await this.#takeUpGuest(this.#target, this.#record.spec);
@@ -85,6 +92,7 @@ export class Standby {
     try {
       await this.image.recover();
     } catch (thrown) {
+      this.image.disk?.forget();
       this.#become('DEGRADED', asRomulusError(thrown));
       return;
     }
@@ -138,14 +146,21 @@ export class Standby {
     if (this.#state === 'STARTING') this.#become('SYNCING');
   }
 
-  /** Empties the image for a new lineage. The hypervisor that mapped the old file is ended first. */
-  async beginSync(lineage: string): Promise<void> {
+  /**
+   * Empties the image for a new lineage. The hypervisor that mapped the old file is ended first. Of a replicated disk, what
+   * the primary must know to send only what differs.
+   */
+  async beginSync({ lineage, disk }: Sync): Promise<{ answer: DiskAnswer; dirtyBits: Buffer } | undefined> {
     const record = this.#record;
     if (record === undefined) throw new RomulusError('WIRE_ORDER', 'sync came before hello');
     this.#become('SYNCING');
     await this.#stopTarget();
     this.image.create(lineage, record.geometry.ramBytes);
+    if (disk) this.#openDisk(this.#localSpec(record.spec), disk.sizeBytes);
+    const answer = disk && this.image.disk?.beginSync(disk);
+    if (disk && !answer) throw noDisk(this.#options.vm);
     this.#prepare();
+    return answer;
   }
 
   /** Resolves when the standby hypervisor is ready; rejects with why it is not. */
@@ -228,6 +243,7 @@ export class Standby {
     if (!this.promoted) await this.#options.term.save({ term: this.term + 1, role: 'primary', epoch });
     this.#activeEpoch = epoch;
     crashPoint('backup.promoted');
+    this.image.disk?.promote();
     await this.#target?.start(statePath);
     this.#network.open();
   }
@@ -332,6 +348,12 @@ export class Standby {
     };
   }
 
+  /** A second call finds the disk as it is. */
+  #openDisk(local: VmSpec, createBytes?: number): void {
+    const host = this.#options.openDisk?.(local, createBytes);
+    if (host && !this.image.disk) this.image.disk = new StandbyDisk(host);
+  }
+
   /** Makes the hypervisor ready beside the copying; ready() tells how it went. */
   #prepare(): void {
     const { runDir } = this.#options;
@@ -361,6 +383,7 @@ export class Standby {
   async #takeUpGuest(target: Target, spec: VmSpec): Promise<void> {
     const { runDir } = this.#options;
     const local = this.#localSpec(spec);
+    this.image.disk?.promote();
     const found = await target.takeUp(local, { imagePath: this.image.ramPath, runDir });
     if (found !== 'gone') this.#network.prepare(local);
     if (found === 'running') this.#network.open();
@@ -395,6 +418,16 @@ export class Standby {
     this.#since = new Date();
     this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
   }
+}
+
+function noDisk(vm: string): RomulusError {
+  return new RomulusError(
+    'WIRE_GEOMETRY',
+    `the primary replicates the disk of ${vm}, and this host has none for it`,
+    {
+      hint: `name an image under vms.${vm}.disk in agent.yaml`,
+    },
+  );
 }
 
 function sameGeometry(a: Geometry, b: Geometry): boolean {

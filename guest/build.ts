@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
+import { addDisk, diskModules } from './disk.ts';
 import { addServices, networkModules } from './services.ts';
 
 const run = promisify(execFile);
@@ -26,7 +27,7 @@ const sourceDir = fileURLToPath(new URL('.', import.meta.url)).replace('/dist/gu
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
 /** Tells QEMU of a panic, by way of its pvpanic device; in the order in which they load. */
 const MODULES = ['pvpanic.ko', 'pvpanic-mmio.ko'];
-const KEPT_MODULES = [...MODULES, ...networkModules];
+const KEPT_MODULES = [...new Set([...MODULES, ...networkModules, ...diskModules])];
 const MAX_COMMAND_OUTPUT_BYTES = 256 * 1024 * 1024;
 
 /** What a guest with a network serves its clients: Redis without persistence, and byte-exact transfers (transfer.c). */
@@ -47,6 +48,8 @@ export interface GuestWorkload {
   structureMiB?: number;
   pagesPerStep?: number;
   stepsPerSecond?: number;
+  /** Operations on the disk; the guest then has one to work on. */
+  diskOperationsPerSecond?: number;
 }
 
 /** `$ROMULUS_CACHE`, or ~/.cache/romulus. */
@@ -58,10 +61,14 @@ export function cacheDir(): string {
 export async function buildGuest(workload: GuestWorkload = {}, services?: GuestServices): Promise<Guest> {
   const kernelVersion = createHash('sha256').update(KEPT_MODULES.join()).digest('hex').slice(0, 8);
   const kernelDir = await once('linux', `${KERNEL_PACKAGE}-${kernelVersion}`, downloadKernel);
-  const modules = services ? KEPT_MODULES : MODULES;
+  const disk = workload.diskOperationsPerSecond !== undefined;
+  const modules = [
+    ...new Set([...MODULES, ...(services ? networkModules : []), ...(disk ? diskModules : [])]),
+  ];
   const inputs = [
     ...['heartbeat.c', 'init'].map((name) => join(sourceDir, name)),
     ...(services ? ['transfer.c', 'services'].map((name) => join(sourceDir, name)) : []),
+    ...(disk ? ['diskcheck.c', 'disk'].map((name) => join(sourceDir, name)) : []),
     ...modules.map((name) => join(kernelDir, name)),
   ];
   const sources = await Promise.all(inputs.map((path) => readFile(path)));
@@ -70,6 +77,7 @@ export async function buildGuest(workload: GuestWorkload = {}, services?: GuestS
     const root = join(dir, 'root');
     await layOut(dir, root);
     if (services) await addServices(root, sourceDir, command);
+    if (disk) await addDisk(root, sourceDir, command);
     for (const module of modules) await copyFile(join(kernelDir, module), join(root, 'lib', module));
     return pack(dir, root);
   });
@@ -82,8 +90,11 @@ export function appendLine({
   structureMiB = 64,
   pagesPerStep = 32,
   stepsPerSecond = 250,
+  diskOperationsPerSecond,
 }: GuestWorkload = {}): string {
-  const workload = `heartbeat.mib=${structureMiB} heartbeat.pages=${pagesPerStep} heartbeat.hz=${stepsPerSecond}`;
+  const heartbeat = `heartbeat.mib=${structureMiB} heartbeat.pages=${pagesPerStep} heartbeat.hz=${stepsPerSecond}`;
+  const workload =
+    diskOperationsPerSecond === undefined ? heartbeat : `${heartbeat} disk.hz=${diskOperationsPerSecond}`;
   return `console=ttyS0 quiet panic=-1 random.trust_cpu=on ${workload}`;
 }
 

@@ -10,6 +10,7 @@
       "sources": [
         "<!@(cd engine && ls -1 *.cc | sed 's,^,engine/,')",
         "<!@(cd gate && ls -1 *.cc | sed 's,^,gate/,')",
+        "<!@(cd disk && ls -1 *.cc | sed 's,^,disk/,')",
         "<!@(cd linux && ls -1 *.cc | sed 's,^,linux/,')",
         "<!@(cd binding && ls -1 *.cc | sed 's,^,binding/,')"
       ],

@@ -16,9 +16,9 @@ function sources(folder, suffix) {
     .map((name) => join(folder, name));
 }
 
-/** All that tests and fuzzers are linked with: the engine, and what of the benchmarks reads foreign bytes. */
+/** All that tests and fuzzers are linked with: the engine, the disk, and what of the benchmarks reads foreign bytes. */
 function tested() {
-  return [...sources('engine', '.cc'), 'bench/xbzrle.cc', 'bench/trace.cc'];
+  return [...sources('engine', '.cc'), ...sources('disk', '.cc'), 'bench/xbzrle.cc', 'bench/trace.cc'];
 }
 
 /** Compiles every source to an object, as many at once as there are processors; returns the objects. */

@@ -159,6 +159,93 @@ export interface RelayOptions {
   onEvent(event: 'pressure' | 'disconnected'): void;
 }
 
+/** One payload of disk changes lying in a slab, as an EncodedChunk does. */
+export type DiskChunk = Omit<EncodedChunk, 'pages'>;
+
+/** What a disk has served and what it holds; sizes in bytes. */
+export interface DiskCounts {
+  reads: number;
+  writes: number;
+  flushes: number;
+  readBytes: number;
+  writtenBytes: number;
+  /** Writes refused because the disk is shut for writing. */
+  refused: number;
+  /** Changed since the last seal. */
+  runningBytes: number;
+  /** Of the sealed epoch, not taken yet. */
+  sealedBytes: number;
+  /** Old content kept for the sealed epoch. */
+  preservedBytes: number;
+  /** May differ from the other host's disk. */
+  dirtyBytes: number;
+  /** NBD clients now. */
+  connections: number;
+}
+
+/** One disk of a guest on this host: an NBD server on threads of its own, and which blocks changed in which epoch. */
+export interface Disk {
+  readonly sizeBytes: number;
+  /** Serves the disk on a unix socket, as export `name` or none; replaces what lies at `path`. */
+  serve(path: string, name: string): void;
+  /** Shut from the start: writes are refused (EPERM). */
+  setWritable(writable: boolean): void;
+  /**
+   * All that changed so far belongs to `epoch`; call it while the guest is paused and its requests are answered. Epoch 0 is
+   * a copy beside a running guest, which is not of one moment.
+   */
+  seal(epoch: number): void;
+  /** The sealed epoch's payloads, as many as slabs are free; `complete` once there are no more. One call at a time. */
+  take(): Promise<{ chunks: DiskChunk[]; complete: boolean }>;
+  release(slab: number): void;
+  /** The other host has this epoch and all before it. */
+  commit(epoch: number): void;
+  /** What was sealed and not committed belongs to the running epoch again; a take() under way throws ECANCELED. */
+  giveUp(): void;
+  /** The running epoch is all that the dirty map names; with `holes`, holes of the image travel as holes. */
+  beginCopy(holes: boolean): void;
+  /** Whether a guest that writes faster than epochs are taken is slowed, and `onPressure` called. */
+  setPaced(paced: boolean): void;
+  /** Checks a payload and marks its blocks as differing; EBADMSG if it does not decode within this disk. */
+  expect(payload: Uint8Array): Promise<void>;
+  /** Writes payloads into the image; twice does no harm. */
+  apply(payloads: Uint8Array[]): Promise<void>;
+  /** All that was written is on stable storage. */
+  flush(): Promise<void>;
+  /** flush(), and then the parts of the dirty map that have settled are let go. For every some seconds. */
+  rest(): Promise<void>;
+  /** The dirty map, one bit a block, little endian. */
+  dirtyBits(): Buffer;
+  /** Adds the other host's dirtyBits(); EINVAL unless of a disk of the same size. */
+  mergeDirty(bits: Uint8Array): void;
+  markAllDirty(): void;
+  /** The blocks of these applied payloads, or all, no longer differ. */
+  clearDirty(payloads?: Uint8Array[]): void;
+  /** Name of the pair of disks whose difference the dirty map is; '' if there is none. At most 64 bytes. */
+  pair(): string;
+  setPair(pair: string): void;
+  counts(): DiskCounts;
+  /** Hangs up on clients once their requests are done, and closes all. Any later call throws EBADF. */
+  end(): void;
+}
+
+export interface DiskOptions {
+  /** Image file or block device; opened for this process alone. */
+  path: string;
+  /** File of the dirty map, made if need be: all then differs. */
+  mapPath: string;
+  /** Makes a sparse image of this size unless there is one. */
+  createBytes?: number;
+  /** Slabs of 1 MiB for payloads taken and not released. Default 32. */
+  maxSlabs?: number;
+  /** Bound of old content kept for a sealed epoch; at it, writes wait. Default 64 MiB. */
+  preservedBytes?: number;
+  /** Changed in one epoch, from where on a paced guest is slowed. Default 256 MiB. */
+  runningBytes?: number;
+  /** Half of runningBytes is reached: the epoch should end. */
+  onPressure(): void;
+}
+
 export interface NativeEngine {
   /** Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later). */
   openMemory(
@@ -205,6 +292,8 @@ export interface NativeEngine {
   firstDifference(a: Memory, b: Memory, threads: number): Promise<number>;
   /** Throws EPERM without CAP_NET_ADMIN, EBUSY when another process holds the tap, ENODEV without the bridge. */
   openRelay(options: RelayOptions): Relay;
+  /** Throws EBUSY when another process has the image open, ENOENT without image and createBytes, EINVAL for what is no disk. */
+  openDisk(options: DiskOptions): Disk;
   /**
    * Sends one rtnetlink request and returns the kernel's first answer. With `untilMs`, throws ETIME instead of sending once
    * bootTimeMs() has reached it.

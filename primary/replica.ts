@@ -9,7 +9,7 @@ import type { VmStatus } from '../shared/status.ts';
 import type { ProtectionState, VmSpec } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
-import type { Ack } from '../shared/wire/messages.ts';
+import { type Ack, Region } from '../shared/wire/messages.ts';
 import { Capture } from './epoch/capture.ts';
 import { type LoopContext, runEpochs } from './epoch/loop.ts';
 import { type OutgoingEpoch, releaseEpoch, sendEpoch } from './epoch/outbox.ts';
@@ -17,6 +17,7 @@ import { type Progress, precopy } from './epoch/precopy.ts';
 import { EpochWindow } from './epoch/window.ts';
 import type { GuestState, Source } from './hypervisor/source.ts';
 import { Meters } from './meters.ts';
+import type { DiskStream } from './output/disk.ts';
 import { heldBy, type OutputGate } from './output/gate.ts';
 import { Session } from './session.ts';
 
@@ -40,6 +41,8 @@ export interface ReplicaOptions {
   term: number;
   /** One per network device; this replica opens and shuts them, their owner detaches them. */
   gates?: readonly OutputGate[];
+  /** The replicated disk, where the guest has one. */
+  disk?: DiskStream;
   /** Bits per second of the link to the backup, where known; measured where not. */
   linkBitsPerS?: number;
   log: Logger;
@@ -98,6 +101,7 @@ export class Replica {
       if (serving) gate.openUnprotected();
       gate.onPressure(() => this.#hurry());
     }
+    this.#options.disk?.onPressure(() => this.#hurry());
     this.#done = this.#run();
   }
 
@@ -170,6 +174,7 @@ export class Replica {
     // A guest that was shut down needs no standby; one that vanished may be wanted back.
     if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
     else this.#session.close();
+    this.#options.disk?.idle();
     this.#meters.pastWireBytes += this.#epochBytes;
     this.#syncBytes = 0;
     this.#session = undefined;
@@ -214,6 +219,7 @@ export class Replica {
       window: this.#window,
       meters: this.#meters,
       gates: this.#gates,
+      disk: this.#options.disk,
       term: this.#options.term,
       epochMs: this.#options.epochMs,
       signal: this.#stop.signal,
@@ -254,12 +260,23 @@ export class Replica {
     this.#dropLineage();
     this.#become('SYNCING');
     this.#lineage = randomUUID();
-    await session.beginSync(this.#lineage);
+    const { disk } = this.#options;
+    const ready = await session.beginSync(this.#lineage, disk?.offer());
     this.#capture = new Capture(this.#source, { threads: this.#options.threads, maxSlabs: MAX_SLABS });
     // The new shadow copy knows nothing, so every page is dirty, whatever the hypervisor reported before.
     this.#capture.dirty.setAll();
     this.#progress = { percent: 0, sentBytes: 0, round: 0 };
-    await precopy(this.#capture, session, this.#progress, () => session.open && !this.#stop.signal.aborted);
+    const running = () => session.open && !this.#stop.signal.aborted;
+    if (disk) {
+      this.#progress.disk = { percent: 0, sentBytes: 0 };
+      await disk.copy(
+        ready,
+        (payload) => session.sendChunk(0, Region.disk, payload),
+        this.#progress.disk,
+        running,
+      );
+    }
+    await precopy(this.#capture, session, this.#progress, running);
     this.#syncBytes = session.sentBytes;
     this.#options.onEvent('synced', { rounds: this.#progress.round, sentBytes: this.#progress.sentBytes });
   }
@@ -273,6 +290,7 @@ export class Replica {
       this.#meters.commit(now - item.capturedAtMs, now);
       this.#options.onEvent('acked', { epoch: item.epoch, commitMs: now - item.capturedAtMs });
     }
+    this.#options.disk?.commit(ack.epoch);
     if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');
     this.#wake();
   }
@@ -316,6 +334,7 @@ export class Replica {
   #fence(error: RomulusError, term: number): void {
     this.#become('FENCED', error);
     for (const gate of this.#gates) gate.discard();
+    this.#options.disk?.shut();
     this.#options.recordFenced(term);
     this.#source.fence().catch((thrown) => {
       this.#options.log.fatal(
@@ -334,6 +353,7 @@ export class Replica {
   }
 
   #dropLineage(): void {
+    this.#options.disk?.giveUp();
     this.#window.clear();
     this.#capture?.close();
     this.#capture = undefined;

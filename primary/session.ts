@@ -5,6 +5,7 @@ import type { Endpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
 import type { CodecChoice } from '../shared/wire/codec-choice.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
+import { type DiskAnswer, type DiskOffer, parseDiskAnswer } from '../shared/wire/disk-messages.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
 import {
@@ -43,7 +44,7 @@ export class Session {
   readonly welcome: Welcome;
   readonly codecs: CodecChoice;
   readonly #link: Link;
-  #onReady: (() => void) | undefined;
+  #onReady: ((frame?: Frame) => void) | undefined;
 
   /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
   static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
@@ -100,16 +101,21 @@ export class Session {
     return this.#link.sentBytes;
   }
 
-  /** Asks for a new, empty image; resolves when the backup is ready for pre-copy (or the connection is gone). */
-  async beginSync(lineage: string): Promise<void> {
-    const ready = new Promise<void>((resolve) => {
+  /**
+   * Asks for a new, empty image; resolves when the backup is ready for pre-copy. With a disk offered, gives what the
+   * backup says of its own: its pair, and its dirty map.
+   */
+  async beginSync(lineage: string, disk?: DiskOffer): Promise<{ disk?: DiskAnswer; dirtyBits: Buffer }> {
+    const ready = new Promise<Frame | undefined>((resolve) => {
       this.#onReady = resolve;
     });
-    await this.#link.send(Kind.sync, { lineage });
-    await ready;
+    await this.#link.send(Kind.sync, { lineage, ...(disk && { disk }) });
+    const frame = await ready;
     this.#onReady = undefined;
-    if (this.#link.closed)
+    if (this.#link.closed || frame === undefined)
       throw new RomulusError('PEER_UNREACHABLE', 'connection lost while the backup made its image');
+    const answer = parseDiskAnswer(frame.head.disk);
+    return { ...(answer && { disk: answer }), dirtyBits: Buffer.from(frame.payload) };
   }
 
   /** Resolves when the kernel took the chunk; until then its buffer must not change. */
@@ -139,7 +145,7 @@ export class Session {
 
   #onFrame(frame: Frame, events: SessionEvents): void {
     if (frame.kind === Kind.ack) events.onAck(parseAck(frame.head));
-    else if (frame.kind === Kind.ready) this.#onReady?.();
+    else if (frame.kind === Kind.ready) this.#onReady?.(frame);
     else
       throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a backup sends`);
   }

@@ -41,6 +41,7 @@ export const errorCodes = {
   ENGINE: ExitCode.failed,
   TRACE_INVALID: ExitCode.failed,
   PREREQUISITE: ExitCode.failed,
+  DISK_UNUSABLE: ExitCode.failed,
   DEGRADED: ExitCode.degraded,
   INTERNAL: ExitCode.failed,
 } as const;

@@ -60,7 +60,7 @@ export class QemuTarget implements Target {
       const hint = `set the guest's memory to ${geometry.ramBytes} bytes in its description`;
       throw unsupported(`guest memory is ${geometry.ramBytes} bytes, described as ${spec.memoryBytes}`, hint);
     }
-    for (const path of [spec.kernel, spec.initrd, spec.disk]) {
+    for (const path of [spec.kernel, spec.initrd]) {
       if (path === undefined || (await stat(path).catch(() => undefined))) continue;
       throw unsupported(`${path} is not on this host`, `copy ${path} from the primary`);
     }

@@ -10,6 +10,7 @@ import { MAX_PAYLOAD_BYTES, MAX_STATE_BYTES } from '../../shared/limits.ts';
 import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
 import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
+import type { StandbyDisk } from '../disk.ts';
 import { type Durability, Journal } from './journal.ts';
 import { type ImageRecord, RecordFile } from './record.ts';
 
@@ -17,6 +18,11 @@ import { type ImageRecord, RecordFile } from './record.ts';
 export interface StagedEpoch {
   ram: Buffer[];
   state: Buffer[];
+  disk: Buffer[];
+}
+
+export function emptyEpoch(): StagedEpoch {
+  return { ram: [], state: [], disk: [] };
 }
 
 export interface ImageOptions {
@@ -32,6 +38,8 @@ export class StandbyImage {
   readonly journal: Journal;
   readonly #threads: number;
   readonly #record: RecordFile;
+  /** The guest's disk, where it has a replicated one: at the same epoch as memory and device state. */
+  disk: StandbyDisk | undefined;
   #ram: Memory | undefined;
   #state: Memory | undefined;
   /** Digests of what is really in the image, kept up from what each epoch changed. */
@@ -92,6 +100,7 @@ export class StandbyImage {
     } catch (cause) {
       // The record outlived the image (another filesystem, or somebody removed it): there is nothing to recover.
       if ((cause as RomulusError).code !== 'IMAGE_IO') throw cause;
+      this.disk?.forget();
       return;
     }
     this.#committed = record.applied;
@@ -108,7 +117,7 @@ export class StandbyImage {
   }
 
   async #reapply(epoch: Epoch): Promise<void> {
-    const staged: StagedEpoch = { ram: [], state: [] };
+    const staged = emptyEpoch();
     let commit: Commit | undefined;
     for (const frame of this.journal.read(epoch)) {
       if (frame.kind === Kind.commit) commit = parseCommit(frame.head);
@@ -118,7 +127,7 @@ export class StandbyImage {
     this.#committed = epoch;
     // The image may hold half of this epoch already, so only a fresh scan, not this sum, tells its digest.
     await this.#write(staged);
-    this.#recordApplied(commit);
+    this.#recordApplied(commit, staged);
   }
 
   /** Makes a new, empty image for a new lineage; nothing of the old one is promotable from here. */
@@ -145,6 +154,13 @@ export class StandbyImage {
   /** Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. */
   async stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): Promise<void> {
     const decoded = await decompressPayload(chunk.codec, chunk.rawBytes, payload);
+    if (chunk.region === Region.disk) {
+      if (this.disk === undefined)
+        throw new RomulusError('WIRE_FRAME', 'a chunk of a disk this guest does not have');
+      await this.disk.expect(decoded);
+      into.disk.push(decoded);
+      return;
+    }
     const pages = (chunk.region === Region.ram ? this.sizeBytes : MAX_STATE_BYTES) / PAGE_BYTES;
     try {
       engine().checkPayload(decoded, pages);
@@ -163,6 +179,7 @@ export class StandbyImage {
 
   /** The epoch's commit record is written; from here a restart comes back to it. */
   commit(epoch: Epoch): void {
+    this.disk?.committing();
     this.journal.commit(epoch);
     this.#committed = epoch;
   }
@@ -175,7 +192,7 @@ export class StandbyImage {
       if (digestHex(this.#digest) !== commit.digest || digestHex(this.#stateDigest) !== commit.stateDigest) {
         throw this.#corrupt(commit.epoch);
       }
-      this.#recordApplied(commit);
+      this.#recordApplied(commit, staged);
     });
   }
 
@@ -245,14 +262,16 @@ export class StandbyImage {
     const state = await engine().applyPayloads(this.#state, staged.state, 1);
     this.applyNs += ram.applyNs + state.applyNs;
     this.#stateDigest = BigInt.asUintN(64, this.#stateDigest + state.digestDelta);
+    await this.disk?.apply(staged.disk);
   }
 
-  #recordApplied(commit: Commit): void {
+  #recordApplied(commit: Commit, staged: StagedEpoch): void {
     const record = this.record;
     if (record === undefined) throw new RomulusError('INTERNAL', 'an epoch was applied without a record');
     const { epoch, digest, stateDigest, stateBytes } = commit;
     this.#record.write({ ...record, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
     this.journal.forget(epoch);
+    this.disk?.applied(staged.disk);
     for (const waiter of this.#appliedWaiters) if (waiter.epoch <= epoch) waiter.resolve();
     this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.epoch > epoch);
   }

@@ -6,13 +6,16 @@ import { openTarget } from '../../backup/hypervisor/open.ts';
 import { Standby } from '../../backup/standby.ts';
 import { preloadPath } from '../../native/preload.ts';
 import { openSource } from '../../primary/hypervisor/open.ts';
+import { DiskStream } from '../../primary/output/disk.ts';
 import type { OutputGate } from '../../primary/output/gate.ts';
 import { openGates } from '../../primary/output/open.ts';
 import { Replica } from '../../primary/replica.ts';
 import type { AgentConfig } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
+import { HostDisk } from '../../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../../shared/errors.ts';
+import { diskSocket } from '../../shared/hypervisor/qemu-args.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { FailoverRequest, FailoverResult, ProtectRequest, VmStatus } from '../../shared/status.ts';
 import type { AgentTlsOptions } from '../../shared/tls.ts';
@@ -20,6 +23,9 @@ import { dialWith } from '../../shared/tls-identity.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import type { Hello } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
+
+/** Bound of the copy of a disk beside its running guest, in bytes a second. */
+const DISK_COPY_BYTES_PER_S = 128 * 1024 * 1024;
 
 export interface HostOptions {
   config: AgentConfig;
@@ -48,6 +54,8 @@ export class Host {
   readonly #standbys = new Map<string, Standby>();
   /** Also of guests no longer protected: the relay is their way to the world. */
   readonly #gates = new Map<string, OutputGate[]>();
+  /** Their hypervisors' disks, whatever the role; like gates, of guests no longer protected too. */
+  readonly #disks = new Map<string, HostDisk>();
   /** VMs that could not be taken up after a restart, and why. */
   readonly #failed = new Map<string, VmStatus>();
 
@@ -198,6 +206,7 @@ export class Host {
       ...[...this.#standbys.values()].map((standby) => standby.close()),
     ]);
     for (const vm of [...this.#gates.keys()]) this.#dropGates(vm);
+    for (const vm of [...this.#disks.keys()]) this.#closeDisk(vm);
   }
 
   async #startReplica(
@@ -220,6 +229,9 @@ export class Host {
     }
     const term = await TermFile.open(join(this.#vmDir(vm), 'term'));
     if (term.current.term === 0) await term.save({ term: 1, role: 'primary', epoch: 0 });
+    // Served before the guest starts, or so that one that runs finds its disk again.
+    const disk = this.#openDisk(record.spec);
+    disk?.disk.setWritable(true);
     const source = await openSource(record.spec, { runDir: config.runDir, preloadPath: preloadPath() });
     const gates = this.#gates.get(vm) ?? openGates(record.spec, { runDir: config.runDir });
     this.#gates.set(vm, gates);
@@ -235,6 +247,7 @@ export class Host {
       threads: config.threads,
       term: term.current.term,
       gates,
+      ...(disk && { disk: new DiskStream(disk, DISK_COPY_BYTES_PER_S) }),
       log,
       recordFenced: (fencedByTerm) => writeRecord(this.#protectionPath(vm), { ...record, fencedByTerm }),
       onEvent: (kind, fields) => events.emit(vm, kind, fields),
@@ -243,6 +256,7 @@ export class Host {
       await replica.start(start);
     } catch (thrown) {
       this.#dropGates(vm);
+      this.#closeDisk(vm);
       throw thrown;
     }
     this.#failed.delete(vm);
@@ -262,11 +276,15 @@ export class Host {
       silenceMs,
       promiseMs,
       overrides: localPaths(config.vms[vm]?.spec),
+      openDisk: (spec, createBytes) => this.#openDisk(spec, createBytes),
       openTarget: (spec) => openTarget(spec, { preloadPath: preloadPath() }),
       term,
       log,
       onEvent: (kind, fields) => {
-        if (kind === 'state' && fields.state === 'ENDED') this.#standbys.delete(vm);
+        if (kind === 'state' && fields.state === 'ENDED') {
+          this.#standbys.delete(vm);
+          this.#closeDisk(vm);
+        }
         events.emit(vm, kind, fields);
       },
     });
@@ -277,6 +295,29 @@ export class Host {
   #dropGates(vm: string): void {
     for (const gate of this.#gates.get(vm) ?? []) gate.detach();
     this.#gates.delete(vm);
+  }
+
+  #openDisk(spec: VmSpec, createBytes?: number): HostDisk | undefined {
+    const { name, disk: path, hypervisor } = spec;
+    if (path === undefined || hypervisor !== 'qemu') return undefined;
+    const { runDir } = this.#options.config;
+    const open =
+      this.#disks.get(name) ??
+      new HostDisk({
+        vm: name,
+        path,
+        mapPath: join(this.#vmDir(name), 'disk.map'),
+        socketPath: diskSocket(join(runDir, name)),
+        ...(createBytes !== undefined && { createBytes }),
+        log: this.#options.log,
+      });
+    this.#disks.set(name, open);
+    return open;
+  }
+
+  #closeDisk(vm: string): void {
+    this.#disks.get(vm)?.close();
+    this.#disks.delete(vm);
   }
 
   #vmDir(vm: string): string {

@@ -1,6 +1,6 @@
 /** Two hosts in miniature on this machine: two agents as processes, and a real QEMU guest between them. */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
@@ -18,6 +18,8 @@ export interface LabOptions {
   memoryMiB?: number;
   epochMs: number;
   workload?: GuestWorkload;
+  /** Gives the guest a replicated disk of this size; `workload.diskOperationsPerSecond` puts it to use. */
+  diskMiB?: number;
   /** Gives the guest a network with services on it; the segment goes with the lab. */
   segment?: Segment;
 }
@@ -65,13 +67,20 @@ export class Lab {
       [VM]: {
         ...vm,
         serialLog: join(dir, side, 'serial.log'),
+        ...(options.diskMiB !== undefined && { disk: diskImage(dir, side) }),
         ...(segment && { networks: [segment.network(side)] }),
       },
     });
     primary.configure(backup, on('a'));
     backup.configure(primary, on('b'));
+    if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
     for (const agent of [primary, backup]) agent.launcher = segment?.launcher ?? [];
     return new Lab(dir, imageRoot, primary, backup, segment);
+  }
+
+  /** A host's image of the guest's disk; the backup makes its own. */
+  diskImage(side: 'a' | 'b'): string {
+    return diskImage(this.dir, side);
   }
 
   serialLog(side: 'a' | 'b'): string {
@@ -193,4 +202,14 @@ export class Lab {
     if (keep) return;
     for (const dir of [this.dir, this.imageRoot]) rmSync(dir, { recursive: true, force: true });
   }
+}
+
+function diskImage(dir: string, side: 'a' | 'b'): string {
+  return join(dir, side, 'disk.img');
+}
+
+/** A sparse image. */
+function makeImage(path: string, sizeMiB: number): void {
+  closeSync(openSync(path, 'w', 0o600));
+  truncateSync(path, sizeMiB * 2 ** 20);
 }

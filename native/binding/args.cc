@@ -13,6 +13,7 @@ const char* error_name(int error) noexcept {
     case EBADF: return "EBADF";
     case EBADMSG: return "EBADMSG";
     case EBUSY: return "EBUSY";
+    case ECANCELED: return "ECANCELED";
     case ECONNREFUSED: return "ECONNREFUSED";
     case EEXIST: return "EEXIST";
     case EFBIG: return "EFBIG";

@@ -5,6 +5,7 @@
 #include "apply_binding.h"
 #include "args.h"
 #include "bitmap_binding.h"
+#include "disk_binding.h"
 #include "encoder_binding.h"
 #include "gate_binding.h"
 #include "memory_binding.h"
@@ -47,6 +48,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   module->bitmap = BitmapBinding::define(env);
   module->pagemap_scan = PagemapBinding::define(env);
   module->encoder = EncoderBinding::define(env);
+  module->disk = DiskBinding::define(env);
   module->relay = RelayBinding::define(env);
   env.SetInstanceData(module);
 
@@ -73,6 +75,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("gatherPages", gather_pages);
   export_function("pageHashes", page_hashes);
   export_function("firstDifference", first_difference);
+  export_function("openDisk", DiskBinding::open);
   export_function("openRelay", RelayBinding::open);
   export_function("netlinkRequest", netlink_request);
   export_function("bootTimeMs", boot_time_ms);

@@ -11,6 +11,7 @@ struct Module {
   Napi::FunctionReference pagemap_scan;
   Napi::FunctionReference encoder;
   Napi::FunctionReference relay;
+  Napi::FunctionReference disk;
 
   static Module& of(Napi::Env env) { return *env.GetInstanceData<Module>(); }
 };

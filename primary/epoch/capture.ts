@@ -120,7 +120,11 @@ export class Capture {
   }
 
   /** Pauses the guest, captures epoch `epoch`, resumes it. The guest runs again whatever happens. */
-  async checkpoint(epoch: Epoch, spill: Spill, gates: readonly OutputGate[] = []): Promise<Checkpoint> {
+  async checkpoint(
+    epoch: Epoch,
+    spill: Spill,
+    gates: readonly Pick<OutputGate, 'seal'>[] = [],
+  ): Promise<Checkpoint> {
     const times: CaptureTimes = { stopMs: 0, captureMs: 0, resumeMs: 0, pauseMs: 0 };
     const began = performance.now();
     let mark = began;

@@ -1,7 +1,9 @@
 /** The Remus loop in one screen: wait, pause and capture, resume, send; acknowledgements come in beside it. */
 
 import { asRomulusError, type RomulusError } from '../../shared/errors.ts';
+import { Region } from '../../shared/wire/messages.ts';
 import type { Meters } from '../meters.ts';
+import type { DiskStream } from '../output/disk.ts';
 import type { OutputGate } from '../output/gate.ts';
 import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk } from './capture.ts';
@@ -15,6 +17,7 @@ export interface LoopContext {
   window: EpochWindow<OutgoingEpoch>;
   meters: Meters;
   gates: readonly OutputGate[];
+  disk?: DiskStream | undefined;
   term: number;
   epochMs: number;
   signal: AbortSignal;
@@ -32,6 +35,7 @@ export interface LoopContext {
 /** Runs epochs until the session or the protection ends. Throws what the hypervisor throws before anything was encoded. */
 export async function runEpochs(context: LoopContext): Promise<void> {
   const { capture, session, window, meters, term } = context;
+  const sealed = [...context.gates, ...(context.disk ? [context.disk] : [])];
   const pacer = new Pacer(context.epochMs, performance.now());
   // Epochs are packed and sent one after the other, beside the capture of the next.
   let sending: Promise<void> = Promise.resolve();
@@ -44,12 +48,18 @@ export async function runEpochs(context: LoopContext): Promise<void> {
     const began = performance.now();
     try {
       const spill = (chunks: CapturedChunk[]) => sendThrough(session, capture, epoch, chunks);
-      const checkpoint = await capture.checkpoint(epoch, spill, context.gates);
+      const checkpoint = await capture.checkpoint(epoch, spill, sealed);
       const capturedAtMs = performance.now();
       context.onCaptured();
       pacer.done(capturedAtMs, checkpoint.times.pauseMs);
       meters.captured(checkpoint, began);
-      const outgoing = await packEpoch(session.codecs, capture, checkpoint, capturedAtMs);
+      const disk = context.disk?.collect((payload) => session.sendChunk(epoch, Region.disk, payload));
+      const outgoing = await packEpoch(session.codecs, capture, checkpoint, capturedAtMs, disk).catch(
+        (thrown) => {
+          capture.intact = false; // memory was encoded, and its epoch cannot be sent without the disk's part
+          throw thrown;
+        },
+      );
       window.add(outgoing);
       sending = sendEpoch(session, term, outgoing).catch(() => {}); // the session reports its own end
       context.onEpoch({

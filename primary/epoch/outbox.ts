@@ -5,7 +5,8 @@ import { crashPoint } from '../../shared/crash-point.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import type { CodecChoice } from '../../shared/wire/codec-choice.ts';
 import { compressPayload, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
-import { Codec, type RegionId } from '../../shared/wire/messages.ts';
+import { Codec, Region, type RegionId } from '../../shared/wire/messages.ts';
+import type { DiskEpoch } from '../output/disk.ts';
 import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk, Checkpoint } from './capture.ts';
 import type { InFlight } from './window.ts';
@@ -49,14 +50,18 @@ async function pack(codecs: CodecChoice, capture: Capture, chunk: CapturedChunk)
   return { region: chunk.region, payload };
 }
 
-/** Packs an epoch whole. Bytes count what stays in memory until the acknowledgement. */
+/** Packs an epoch whole, its part of the disk included. Bytes count what stays in memory until the acknowledgement. */
 export async function packEpoch(
   codecs: CodecChoice,
   capture: Capture,
   checkpoint: Checkpoint,
   capturedAtMs: number,
+  disk?: Promise<DiskEpoch>,
 ): Promise<OutgoingEpoch> {
   const chunks = await Promise.all(checkpoint.chunks.map((chunk) => pack(codecs, capture, chunk)));
+  const changes = await disk;
+  for (const payload of changes?.kept ?? []) chunks.push({ region: Region.disk, payload });
+  checkpoint.spilledChunks += changes?.spilledChunks ?? 0;
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.bytes, 0);
   return { epoch: checkpoint.epoch, bytes, capturedAtMs, checkpoint, chunks };
 }

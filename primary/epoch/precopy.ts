@@ -1,6 +1,7 @@
 /** The initial full copy, made while the guest runs: rounds over what was written meanwhile, until little is left. */
 
 import { RomulusError } from '../../shared/errors.ts';
+import type { DiskCopyProgress } from '../output/disk.ts';
 import type { Session } from '../session.ts';
 import type { Capture } from './capture.ts';
 import { sendThrough } from './outbox.ts';
@@ -10,6 +11,8 @@ export interface Progress {
   percent: number;
   sentBytes: number;
   round: number;
+  /** Of the disk, which is copied first. */
+  disk?: DiskCopyProgress;
 }
 
 /** Pages left to send at which one pause can take the rest: 4 MiB. */

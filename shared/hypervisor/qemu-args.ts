@@ -10,6 +10,8 @@ import { PAGE_BYTES, type VmSpec } from '../vm.ts';
 export const RAM_ID = 'ram';
 /** A unix socket's path ends here (sun_path, with its closing zero). */
 const MAX_SOCKET_PATH_BYTES = 107;
+/** Seconds for which requests to a disk whose agent is away wait: a week. */
+const DISK_PATIENCE_S = 7 * 24 * 3600;
 /** Guests whose kernel panicked stay visible instead of vanishing. */
 const PANIC_ARGS = ['-device', 'pvpanic', '-action', 'panic=pause'];
 
@@ -102,7 +104,7 @@ export function qemuArgs(spec: VmSpec, { files, imagePath }: QemuRole): string[]
     ...optional('-kernel', spec.kernel),
     ...optional('-initrd', spec.initrd),
     ...optional('-append', spec.append),
-    ...(spec.disk === undefined ? [] : ['-drive', `file=${optionValue(spec.disk)},format=raw,if=virtio`]),
+    ...(spec.disk === undefined ? [] : diskArgs(spec.name, files)),
     ...(spec.networks ?? []).flatMap(({ mac }, index) => networkArgs(mac, files, index)),
     ...(imagePath === undefined ? [] : ['-incoming', 'defer']),
     ...(spec.extraArgs ?? []),
@@ -119,6 +121,17 @@ function networkArgs(mac: string, files: QemuFiles, index: number): string[] {
     ...['-netdev', `stream,id=net${index},server=on,addr.type=unix,addr.path=${path}`],
     ...['-device', `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac},romfile=`],
   ];
+}
+
+/** The agent serves the disk; while it is away, the guest's requests wait for it rather than fail. */
+function diskArgs(name: string, files: QemuFiles): string[] {
+  const server = `server.type=unix,server.path=${optionValue(diskSocket(files.dir))},export=${optionValue(name)}`;
+  return ['-drive', `driver=nbd,${server},reconnect-delay=${DISK_PATIENCE_S},if=virtio,discard=unmap`];
+}
+
+/** Socket on which the agent serves a guest's disk. Beside the guest's folder: that one is emptied when roles change. */
+export function diskSocket(dir: string): string {
+  return `${dir}.disk.sock`;
 }
 
 /** Socket on which QEMU hands out the frames of its network device `index`. */

@@ -30,6 +30,11 @@ export interface FramedPayload {
   crc32c: number;
 }
 
+/** A payload that lies in a buffer of its own; it is copied to frame it. */
+export function framed(data: Buffer): FramedPayload {
+  return { buffer: data, offset: 0, bytes: data.length, crc32c: engine().crc32c(data) };
+}
+
 /** Packs a head; throws WIRE_LIMIT if it is too large for any receiver. */
 export function packHead(head: object): Buffer {
   const packed = packr.pack(head);

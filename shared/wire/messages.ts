@@ -11,6 +11,7 @@ import {
 } from '../limits.ts';
 import { isAddress, isInterfaceName, isMac } from '../net/names.ts';
 import { type Epoch, type Geometry, type NetworkSpec, PAGE_BYTES, type VmSpec } from '../vm.ts';
+import { type DiskOffer, parseDiskOffer } from './disk-messages.ts';
 
 export const Kind = {
   hello: 1,
@@ -25,7 +26,7 @@ export const Kind = {
   ready: 10,
 } as const;
 
-export const Region = { ram: 0, state: 1 } as const;
+export const Region = { ram: 0, state: 1, disk: 2 } as const;
 export type RegionId = (typeof Region)[keyof typeof Region];
 
 export const Codec = { none: 0, snappy: 1, zstd: 2 } as const;
@@ -52,6 +53,8 @@ export interface Welcome {
 
 export interface Sync {
   lineage: string;
+  /** Of a guest with a replicated disk. */
+  disk?: DiskOffer;
 }
 
 /** Epoch 0 is pre-copy: applied on arrival, never promotable. */
@@ -208,13 +211,14 @@ export function parseWelcome(head: Head): Welcome {
 }
 
 export function parseSync(head: Head): Sync {
-  return { lineage: name(head, 'sync', 'lineage') };
+  const disk = parseDiskOffer(head.disk);
+  return { lineage: name(head, 'sync', 'lineage'), ...(disk && { disk }) };
 }
 
 export function parseChunk(head: Head, maxRawBytes: number): Chunk {
   return {
     epoch: integer(head, 'chunk', 'epoch', Number.MAX_SAFE_INTEGER),
-    region: integer(head, 'chunk', 'region', 1) as RegionId,
+    region: integer(head, 'chunk', 'region', Region.disk) as RegionId,
     codec: integer(head, 'chunk', 'codec', 2) as CodecId,
     rawBytes: integer(head, 'chunk', 'rawBytes', maxRawBytes),
   };
