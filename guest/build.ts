@@ -14,20 +14,24 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
-import { addDisk, diskModules } from './disk.ts';
-import { addServices, networkModules } from './services.ts';
+import { cacheDir } from './cache.ts';
+import { disk } from './disk.ts';
+import type { GuestFeature } from './feature.ts';
+import { database } from './postgres.ts';
+import { services } from './services.ts';
 
 const run = promisify(execFile);
 const sourceDir = fileURLToPath(new URL('.', import.meta.url)).replace('/dist/guest/', '/guest/');
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
 /** Tells QEMU of a panic, by way of its pvpanic device; in the order in which they load. */
 const MODULES = ['pvpanic.ko', 'pvpanic-mmio.ko'];
-const KEPT_MODULES = [...new Set([...MODULES, ...networkModules, ...diskModules])];
+const KEPT_MODULES = [
+  ...new Set([...MODULES, ...[services, disk, database].flatMap((feature) => feature.modules)]),
+];
 const MAX_COMMAND_OUTPUT_BYTES = 256 * 1024 * 1024;
 
 /** What a guest with a network serves its clients: Redis without persistence, and byte-exact transfers (transfer.c). */
@@ -50,38 +54,35 @@ export interface GuestWorkload {
   stepsPerSecond?: number;
   /** Operations on the disk; the guest then has one to work on. */
   diskOperationsPerSecond?: number;
-}
-
-/** `$ROMULUS_CACHE`, or ~/.cache/romulus. */
-export function cacheDir(): string {
-  return process.env.ROMULUS_CACHE ?? join(homedir(), '.cache', 'romulus');
+  /** PostgreSQL, from a disk that is a copy of buildPostgresDisk()'s. */
+  database?: boolean;
 }
 
 /** Paths of the built guest. Builds what the cache lacks; needs gcc, busybox-static, cpio and, the first time, apt's archive. */
-export async function buildGuest(workload: GuestWorkload = {}, services?: GuestServices): Promise<Guest> {
+export async function buildGuest(workload: GuestWorkload = {}, network?: GuestServices): Promise<Guest> {
   const kernelVersion = createHash('sha256').update(KEPT_MODULES.join()).digest('hex').slice(0, 8);
   const kernelDir = await once('linux', `${KERNEL_PACKAGE}-${kernelVersion}`, downloadKernel);
-  const disk = workload.diskOperationsPerSecond !== undefined;
-  const modules = [
-    ...new Set([...MODULES, ...(services ? networkModules : []), ...(disk ? diskModules : [])]),
+  const features: GuestFeature[] = [
+    ...(network ? [services] : []),
+    ...(workload.diskOperationsPerSecond !== undefined ? [disk] : []),
+    ...(workload.database ? [database] : []),
   ];
+  const modules = [...new Set([...MODULES, ...features.flatMap((feature) => feature.modules)])];
   const inputs = [
     ...['heartbeat.c', 'init'].map((name) => join(sourceDir, name)),
-    ...(services ? ['transfer.c', 'services'].map((name) => join(sourceDir, name)) : []),
-    ...(disk ? ['diskcheck.c', 'disk'].map((name) => join(sourceDir, name)) : []),
+    ...features.flatMap((feature) => feature.sources).map((name) => join(sourceDir, name)),
     ...modules.map((name) => join(kernelDir, name)),
   ];
-  const sources = await Promise.all(inputs.map((path) => readFile(path)));
-  const fingerprint = createHash('sha256').update(Buffer.concat(sources)).digest('hex').slice(0, 16);
+  const contents = await Promise.all(inputs.map((path) => readFile(path)));
+  const fingerprint = createHash('sha256').update(Buffer.concat(contents)).digest('hex').slice(0, 16);
   const initrd = await once('initrd', fingerprint, async (dir) => {
     const root = join(dir, 'root');
     await layOut(dir, root);
-    if (services) await addServices(root, sourceDir, command);
-    if (disk) await addDisk(root, sourceDir, command);
+    for (const feature of features) await feature.add(root, sourceDir, command);
     for (const module of modules) await copyFile(join(kernelDir, module), join(root, 'lib', module));
     return pack(dir, root);
   });
-  const append = appendLine(workload) + (services ? ` services.address=${services.address}` : '');
+  const append = appendLine(workload) + (network ? ` services.address=${network.address}` : '');
   return { kernel: join(kernelDir, 'vmlinuz'), initrd, append };
 }
 

@@ -2,6 +2,7 @@
 
 import { chmod, copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Command, GuestFeature } from './feature.ts';
 
 /** In the order in which guest/disk loads them. */
 export const diskModules = [
@@ -13,10 +14,9 @@ export const diskModules = [
   'virtio_blk.ko',
 ];
 
-/** Runs a program and returns its stdout, as guest/build.ts does. */
-type Command = (file: string, args: string[], cwd: string) => Promise<string>;
+export const disk: GuestFeature = { sources: ['diskcheck.c', 'disk'], modules: diskModules, add: addDisk };
 
-export async function addDisk(root: string, sourceDir: string, command: Command): Promise<void> {
+async function addDisk(root: string, sourceDir: string, command: Command): Promise<void> {
   const diskcheck = ['-O2', '-static', '-o', join(root, 'bin', 'diskcheck'), join(sourceDir, 'diskcheck.c')];
   await command('gcc', diskcheck, root);
   await copyFile(join(sourceDir, 'disk'), join(root, 'bin', 'disk'));

@@ -3,9 +3,10 @@
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { RomulusError } from '../shared/errors.ts';
+import type { Command, GuestFeature } from './feature.ts';
 
 /** In the order in which guest/services loads them. */
-export const networkModules = [
+const networkModules = [
   'failover.ko',
   'net_failover.ko',
   'virtio_ring.ko',
@@ -18,10 +19,13 @@ export const networkModules = [
 
 const REDIS = '/usr/bin/redis-server';
 
-/** Runs a program and returns its stdout, as guest/build.ts does. */
-type Command = (file: string, args: string[], cwd: string) => Promise<string>;
+export const services: GuestFeature = {
+  sources: ['transfer.c', 'services'],
+  modules: networkModules,
+  add: addServices,
+};
 
-export async function addServices(root: string, sourceDir: string, command: Command): Promise<void> {
+async function addServices(root: string, sourceDir: string, command: Command): Promise<void> {
   await mkdir(join(root, 'tmp'), { recursive: true });
   await command('ln', ['-s', 'busybox', join(root, 'bin', 'ip')], root);
   const transfer = ['-O2', '-static', '-o', join(root, 'bin', 'transfer'), join(sourceDir, 'transfer.c')];
@@ -41,7 +45,7 @@ export async function addServices(root: string, sourceDir: string, command: Comm
 }
 
 /** Absolute paths, the dynamic loader among them; copyFile follows their links. */
-async function librariesOf(program: string, cwd: string, command: Command): Promise<string[]> {
+export async function librariesOf(program: string, cwd: string, command: Command): Promise<string[]> {
   const lines = (await command('ldd', [program], cwd)).split('\n');
   return lines.flatMap((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? []);
 }

@@ -123,7 +123,7 @@ export class Replica {
   }
 
   status(): VmStatus {
-    const { spec, peer, term, epochMs, windowEpochs } = this.#options;
+    const { spec, peer, term, epochMs, windowEpochs, disk } = this.#options;
     const held = heldBy(this.#gates);
     return {
       vm: spec.name,
@@ -146,6 +146,7 @@ export class Replica {
       memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
       guest: this.#guest,
       ...(held && { held }),
+      ...(disk && { disk: disk.status() }),
       since: this.#since.toISOString(),
     };
   }

@@ -25,7 +25,13 @@ export interface VmStatus {
   epochMs: number;
   windowEpochs: number;
   /** The initial full copy, while it runs. */
-  sync?: { percent: number; sentBytes: number; round: number };
+  sync?: {
+    percent: number;
+    sentBytes: number;
+    round: number;
+    /** Of a replicated disk, which is copied first. */
+    disk?: { percent: number; sentBytes: number };
+  };
   pauseMs?: { p50: number; p99: number; last: number };
   dirtyPages?: { last: number; p50: number };
   /** Page-granular bytes of all dirty pages so far. */
@@ -37,6 +43,8 @@ export interface VmStatus {
   lastAckAgeMs?: number;
   /** Network output held until its epoch is acknowledged, over all devices; `oldestMs` is the longest wait so far. */
   held?: { packets: number; bytes: number; oldestMs: number };
+  /** The replicated disk: copied by the last synchronisation, and what may differ from the backup's now. Primary only. */
+  disk?: { copiedBytes: number; dirtyBytes: number; runningBytes: number };
   /** Compression in use, chosen by link rate and processor time; `ratio` is compressed bytes per byte. Primary only. */
   compression?: { tier: string; linkBitsPerS: number; linkMeasured: boolean; ratio: number };
   memoryBytes?: { shadow?: number; image?: number };

@@ -1,9 +1,10 @@
 /** Two hosts in miniature on this machine: two agents as processes, and a real QEMU guest between them. */
 
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
+import { buildPostgresDisk } from '../../guest/postgres.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { AgentEvent, FailoverResult, VmStatus } from '../../shared/status.ts';
 import { AgentProcess } from './agent-process.ts';
@@ -18,7 +19,7 @@ export interface LabOptions {
   memoryMiB?: number;
   epochMs: number;
   workload?: GuestWorkload;
-  /** Gives the guest a replicated disk of this size; `workload.diskOperationsPerSecond` puts it to use. */
+  /** Gives the guest a replicated disk of this size for `workload.diskOperationsPerSecond`; `workload.database` brings its own. */
   diskMiB?: number;
   /** Gives the guest a network with services on it; the segment goes with the lab. */
   segment?: Segment;
@@ -54,6 +55,7 @@ export class Lab {
     const imageRoot = mkdtempSync(join(TMPFS, 'rom-'));
     const primary = await AgentProcess.create('alpha', join(dir, 'a'), join(imageRoot, 'a'));
     const backup = await AgentProcess.create('beta', join(dir, 'b'), join(imageRoot, 'b'));
+    const hasDisk = options.diskMiB !== undefined || options.workload?.database === true;
     const vm = {
       hypervisor: 'qemu',
       memory: `${options.memoryMiB ?? 256}MiB`,
@@ -67,13 +69,14 @@ export class Lab {
       [VM]: {
         ...vm,
         serialLog: join(dir, side, 'serial.log'),
-        ...(options.diskMiB !== undefined && { disk: diskImage(dir, side) }),
+        ...(hasDisk && { disk: diskImage(dir, side) }),
         ...(segment && { networks: [segment.network(side)] }),
       },
     });
     primary.configure(backup, on('a'));
     backup.configure(primary, on('b'));
-    if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
+    if (options.workload?.database) copyFileSync(await buildPostgresDisk(), diskImage(dir, 'a'));
+    else if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
     for (const agent of [primary, backup]) agent.launcher = segment?.launcher ?? [];
     return new Lab(dir, imageRoot, primary, backup, segment);
   }

@@ -39,6 +39,8 @@ export class DiskStream {
   readonly #host: HostDisk;
   readonly #codecs: CodecChoice;
   readonly #bytesPerS: number;
+  /** Image bytes that the last copy sent, before compression. */
+  #copiedBytes = 0;
   /** The pair this sync is to make; undefined once it is made. */
   #nextPair: string | undefined;
 
@@ -56,6 +58,12 @@ export class DiskStream {
 
   onPressure(listener: () => void): void {
     this.#host.onPressure(listener);
+  }
+
+  /** For `status`. */
+  status(): { copiedBytes: number; dirtyBytes: number; runningBytes: number } {
+    const { dirtyBytes, runningBytes } = this.#disk.counts();
+    return { copiedBytes: this.#copiedBytes, dirtyBytes, runningBytes };
   }
 
   /** Called while the guest is paused, as a gate's. */
@@ -106,6 +114,7 @@ export class DiskStream {
     disk.beginCopy(!delta);
     const totalBytes = Math.max(1, disk.counts().runningBytes);
     const beganMs = performance.now();
+    this.#copiedBytes = 0;
     for (
       let round = 1;
       round <= MAX_ROUNDS && disk.counts().runningBytes > (round === 1 ? 0 : FEW_BYTES);
@@ -117,6 +126,7 @@ export class DiskStream {
           throw new RomulusError('PEER_UNREACHABLE', 'the connection was lost while the disk was copied');
         await send(payload);
         progress.sentBytes += payload.bytes;
+        this.#copiedBytes += payload.rawBytes;
         if (round === 1) progress.percent = Math.floor(100 * (1 - disk.counts().sealedBytes / totalBytes));
         const dueMs = beganMs + (progress.sentBytes / this.#bytesPerS) * 1000;
         if (dueMs > performance.now()) await delay(dueMs - performance.now());

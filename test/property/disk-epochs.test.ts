@@ -31,7 +31,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 describe('epochs of a disk', () => {
   it('carry to another disk exactly what this one held at each seal', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
         const disk = new TestDisk(SIZE);
         const other = new TestDisk(SIZE);
         const client = await disk.client();
@@ -68,14 +68,14 @@ describe('epochs of a disk', () => {
           disk.disk.seal(epoch);
           await other.disk.apply(await disk.takeAll());
           expect(other.bytes().equals(model)).toBe(true);
-          expect(await client.read(0, SIZE)).toEqual(model);
+          expect((await client.read(0, SIZE)).equals(model)).toBe(true);
         } finally {
           client.close();
           disk.dispose();
           other.dispose();
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 });

@@ -1,7 +1,6 @@
-/** A disk of a few mebibytes in a folder of its own, served to whoever connects. */
+/** A disk of a few mebibytes in a folder of its own in tmpfs, where a test need not wait for storage, served to whoever connects. */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CHUNK_HEADROOM_BYTES, type Disk, type DiskOptions, engine } from '../../native/index.ts';
 import { NbdClient } from './nbd-client.ts';
@@ -18,7 +17,7 @@ export class TestDisk {
   readonly #options: Partial<DiskOptions>;
 
   constructor(sizeBytes: number, options: Partial<DiskOptions> = {}) {
-    this.dir = mkdtempSync(join(tmpdir(), 'romulus-disk-'));
+    this.dir = mkdtempSync('/dev/shm/romulus-disk-');
     this.image = join(this.dir, 'disk.img');
     this.map = join(this.dir, 'disk.map');
     this.socket = join(this.dir, 'nbd.sock');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { listen } from '../../backup/listener.ts';
-import { Standby } from '../../backup/standby.ts';
+import { Standby, type StandbyOptions } from '../../backup/standby.ts';
 import { Replica, type ReplicaOptions } from '../../primary/replica.ts';
 import type { Endpoint } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
@@ -52,6 +52,8 @@ export class Backup {
   readonly dir: string;
   readonly trail = new EventTrail();
   target = new SyntheticTarget();
+  /** The guest's disk on this side, for a guest that has one. */
+  openDisk: StandbyOptions['openDisk'];
   standby: Standby | undefined;
   endpoint: Endpoint = { host: '127.0.0.1', port: 0 };
   #close: () => Promise<void> = async () => {};
@@ -73,6 +75,7 @@ export class Backup {
       promiseMs: 500,
       overrides: {},
       openTarget: async () => this.target,
+      ...(this.openDisk && { openDisk: this.openDisk }),
       term: await TermFile.open(join(this.dir, 'data', 'term')),
       log: pino({ level: 'silent' }),
       onEvent: this.trail.record,
@@ -109,8 +112,14 @@ export class Primary {
   readonly replica: Replica;
   fencedByTerm: number | undefined;
 
-  constructor(address: Endpoint, load: Partial<SyntheticLoad> = {}, options: Partial<ReplicaOptions> = {}) {
-    this.source = new SyntheticSource(RAM_BYTES, { seed: 1, pagesPerEpoch: 200, wholeShare: 0.1, ...load });
+  constructor(
+    address: Endpoint,
+    load: Partial<SyntheticLoad> = {},
+    options: Partial<ReplicaOptions> = {},
+    source?: SyntheticSource,
+  ) {
+    this.source =
+      source ?? new SyntheticSource(RAM_BYTES, { seed: 1, pagesPerEpoch: 200, wholeShare: 0.1, ...load });
     this.replica = new Replica(this.source, {
       node: 'alpha',
       spec,
