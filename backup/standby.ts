@@ -363,7 +363,7 @@ export class Standby {
     const local = this.#localSpec(spec);
     this.#preparing = mkdir(runDir, { recursive: true, mode: 0o700 }).then(() => {
       this.#network.prepare(local);
-      return target.prepare(local, { imagePath: this.image.ramPath, runDir });
+      return target.prepare(local, { imagePath: this.image.ramPath, runDir, image: this.image });
     });
     this.#preparing.catch((thrown) => this.degraded(asRomulusError(thrown)));
     this.#check ??= setInterval(() => void this.#checkTarget(), TARGET_CHECK_MS);

@@ -279,6 +279,8 @@ export interface NativeEngine {
   decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
   /** Numbers of the pages set, ascending. */
   pageNumbers(bitmap: DirtyBitmap): Uint32Array;
+  /** Sets the bits of the pages that a decoded payload names; throws `code` EBADMSG, setting nothing, if it is malformed. */
+  markPages(payload: Uint8Array, into: DirtyBitmap): void;
   /** memory ^= data, page by page: `data` holds 4096 bytes for each listed page. RangeError for a page beyond the end. */
   xorPages(memory: Memory, pages: Uint32Array, data: Uint8Array): void;
   /** Fills `out` with memory ^ previous of the listed pages, then makes these pages of `previous` those of `memory`. */

@@ -1,12 +1,15 @@
 /** What the backup needs of a hypervisor: a standby made ready in advance, and its start from image and state. */
 
 import type { Geometry, HypervisorKind, VmSpec } from '../../shared/vm.ts';
+import type { FollowedImage } from '../image/followed-image.ts';
 
 export interface StandbyFiles {
   /** The standby image: guest memory, page p at p * 4096. */
   imagePath: string;
   /** Directory for the hypervisor's sockets and logs; survives the agent. */
   runDir: string;
+  /** Absent where nothing is being applied, as when a guest is only taken up. */
+  image?: FollowedImage;
 }
 
 export interface Target {

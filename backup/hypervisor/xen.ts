@@ -1,4 +1,7 @@
-/** A Xen host as the backup of a Xen guest: at failover the standby image and state become a stream that `xl restore` takes. */
+/**
+ * A Xen host as the backup of a Xen guest. Warm, the domain stands built and only has to be let go on; where that fails, the
+ * standby image and state become a stream that `xl restore` takes.
+ */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,17 +16,22 @@ import { type ReadPages, saveFile } from '../../shared/hypervisor/xen-stream.ts'
 import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
 import type { StandbyFiles, Target } from './target.ts';
+import { removeIncoming, WarmDomain } from './xen-warm.ts';
 
 /** Xen's own overhead beside the guest's memory: page tables, shadow pool, structures. */
 const DOMAIN_OVERHEAD_BYTES = 16 * 1024 * 1024;
 /** Of what xl prints, the end is kept: that is where it says why. */
 const MAX_SAID_LENGTH = 2000;
+/** A receiver that ends this often before it is whole will not be tried again: the standby stays cold. */
+const MAX_WARM_ATTEMPTS = 3;
 
 export class XenTarget implements Target {
   readonly kind = 'xen';
   readonly #spec: VmSpec;
   #files: StandbyFiles | undefined;
   #started = false;
+  #warm: WarmDomain | undefined;
+  #warmAttempts = 0;
 
   constructor(spec: VmSpec) {
     this.#spec = spec;
@@ -54,6 +62,11 @@ export class XenTarget implements Target {
   async prepare(_spec: VmSpec, files: StandbyFiles): Promise<void> {
     this.#files = files;
     this.#started = await this.#running();
+    await this.#warm?.stop(files.runDir);
+    this.#warm = undefined;
+    if (this.#started || files.image === undefined || this.#warmAttempts >= MAX_WARM_ATTEMPTS) return;
+    this.#warmAttempts += 1;
+    this.#warm = await WarmDomain.start(this.#spec.name, files.image, files.runDir);
   }
 
   async start(statePath: string): Promise<void> {
@@ -61,6 +74,7 @@ export class XenTarget implements Target {
     const files = this.#files;
     if (files === undefined) throw new RomulusError('INTERNAL', 'the Xen target is not prepared');
     await this.#refuseNameClash(spec);
+    if (await this.#goOnWarm(files.runDir)) return;
     const state = unpackXenState(await readFile(statePath));
     const image = openSync(files.imagePath, 'r');
     try {
@@ -71,21 +85,48 @@ export class XenTarget implements Target {
     }
   }
 
+  /** False where no warm domain stood, or it did not go on: nothing of it is left then. */
+  async #goOnWarm(runDir: string): Promise<boolean> {
+    const warm = this.#warm;
+    if (warm?.whole) {
+      try {
+        await warm.goOn();
+        this.#warm = undefined;
+        this.#started = true;
+        return true;
+      } catch {
+        // the cold way is slower, and says itself why if it fails too
+      }
+    }
+    await warm?.stop(runDir);
+    this.#warm = undefined;
+    return false;
+  }
+
+  async release(): Promise<void> {
+    this.#warm?.release();
+  }
+
   async stop(): Promise<void> {
+    if (this.#files !== undefined) await this.#warm?.stop(this.#files.runDir);
+    this.#warm = undefined;
     if (this.#started && (await this.#running())) await xl('destroy', this.#spec.name);
     this.#started = false;
   }
 
-  /** The cold standby is files only, and files do not die. */
+  /** A cold standby is files only, and files do not die. */
   async alive(): Promise<boolean> {
-    return !this.#started || (await this.#running());
+    if (this.#started) return this.#running();
+    if (this.#warm?.whole) this.#warmAttempts = 0;
+    return this.#warm === undefined || this.#warm.alive;
   }
 
-  /** Cold: nothing waits between the image and a running domain. */
+  /** A warm domain that waits has not run: it is given up for image and state, which are as new. */
   async takeUp(_spec: VmSpec, files: StandbyFiles): Promise<'gone' | 'waiting' | 'running'> {
     this.#files = files;
     this.#started = await this.#running();
-    return this.#started ? 'running' : 'gone';
+    if (this.#started) return 'running';
+    return (await removeIncoming(this.#spec.name, files.runDir)) ? 'waiting' : 'gone';
   }
 
   async #running(): Promise<boolean> {

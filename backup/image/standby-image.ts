@@ -11,6 +11,7 @@ import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
 import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
 import type { StandbyDisk } from '../disk.ts';
+import type { FollowedImage, HeldImage } from './followed-image.ts';
 import { type Durability, Journal } from './journal.ts';
 import { type ImageRecord, RecordFile } from './record.ts';
 
@@ -33,7 +34,7 @@ export interface ImageOptions {
 
 const ZERO_DIGEST = digestHex(0n);
 
-export class StandbyImage {
+export class StandbyImage implements FollowedImage {
   readonly dir: string;
   readonly journal: Journal;
   readonly #threads: number;
@@ -53,6 +54,7 @@ export class StandbyImage {
   #busy: Promise<unknown> = Promise.resolve();
   /** False once the image was found to differ from what the primary had; only a new lineage mends that. */
   #sound = true;
+  #follower: Parameters<FollowedImage['follow']>[0];
 
   constructor({ dir, threads, durability }: ImageOptions) {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -133,6 +135,7 @@ export class StandbyImage {
   /** Makes a new, empty image for a new lineage; nothing of the old one is promotable from here. */
   create(lineage: string, ramBytes: number): void {
     this.#unmap();
+    this.#follower = undefined;
     this.#committed = 0;
     this.#sound = true;
     this.journal.clear();
@@ -193,7 +196,24 @@ export class StandbyImage {
         throw this.#corrupt(commit.epoch);
       }
       this.#recordApplied(commit, staged);
+      await this.#follower?.(this.#held(), staged.ram);
     });
+  }
+
+  atEpoch<T>(work: (held: HeldImage) => Promise<T>): Promise<T> {
+    return this.#exclusive(() => work(this.#held()));
+  }
+
+  follow(listener: Parameters<FollowedImage['follow']>[0]): void {
+    this.#follower = listener;
+  }
+
+  /** Only within #exclusive. */
+  #held(): HeldImage {
+    const { record } = this;
+    if (record === undefined || record.applied === 0 || this.#ram === undefined || this.#state === undefined)
+      throw new RomulusError('IMAGE_NOT_PROMOTABLE', 'there is no whole image yet');
+    return { epoch: record.applied, ram: this.#ram, state: this.#state.read(0, record.stateBytes) };
   }
 
   /** Resolves once the image holds this epoch, applied and not only committed. */
@@ -204,11 +224,9 @@ export class StandbyImage {
 
   /** Lays the device state out as the file a hypervisor loads. */
   writeState(): string {
-    const record = this.record;
-    if (record === undefined || this.#state === undefined)
-      throw new RomulusError('IMAGE_NOT_PROMOTABLE', 'there is no image');
+    const { state } = this.#held();
     try {
-      writeFileSync(this.statePath, this.#state.read(0, record.stateBytes), { mode: 0o600 });
+      writeFileSync(this.statePath, state, { mode: 0o600 });
     } catch (cause) {
       throw ioError(`cannot write ${this.statePath}`, cause);
     }

@@ -69,6 +69,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("compress", compress);
   export_function("decompress", decompress);
   export_function("pageNumbers", page_numbers);
+  export_function("markPages", mark_pages);
   export_function("xorPages", xor_pages);
   export_function("diffPages", diff_pages);
   export_function("copyPages", copy_pages);

@@ -92,6 +92,19 @@ Napi::Value page_numbers(const Napi::CallbackInfo& info) {
   return array;
 }
 
+Napi::Value mark_pages(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::span<const uint8_t> payload;
+  if (!to_bytes(env, info[0], "payload", payload)) return env.Undefined();
+  auto* binding = unwrap<BitmapBinding>(env, info[1], "bitmap");
+  Bitmap* const bitmap = binding == nullptr ? nullptr : binding->idle(env);
+  if (bitmap == nullptr) return env.Undefined();
+  if (const Status status = romulus::mark_pages(payload, *bitmap); !status.ok()) {
+    make_error(env, status).ThrowAsJavaScriptException();
+  }
+  return env.Undefined();
+}
+
 Napi::Value xor_pages(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto memory = to_writable(env, info[0], "memory");

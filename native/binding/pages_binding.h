@@ -1,4 +1,4 @@
-/** Functions on listed pages, for traces: list, XOR, diff, copy, gather, hash, compare. */
+/** Functions on listed pages, for traces and standbys: list, mark, XOR, diff, copy, gather, hash, compare. */
 #pragma once
 
 #include <napi.h>
@@ -6,6 +6,7 @@
 namespace romulus::binding {
 
 Napi::Value page_numbers(const Napi::CallbackInfo& info);
+Napi::Value mark_pages(const Napi::CallbackInfo& info);
 Napi::Value xor_pages(const Napi::CallbackInfo& info);
 Napi::Value diff_pages(const Napi::CallbackInfo& info);
 Napi::Value copy_pages(const Napi::CallbackInfo& info);

@@ -8,6 +8,7 @@
 
 #include "digest.h"
 #include "page.h"
+#include "payload.h"
 #include "pool.h"
 
 namespace romulus {
@@ -45,6 +46,16 @@ uint64_t hash_page(const uint8_t* page) noexcept {
 }
 
 }  // namespace
+
+Status mark_pages(std::span<const uint8_t> payload, Bitmap& into) noexcept {
+  uint64_t named = 0;
+  if (Status status = check_payload(payload, into.pages(), named); !status.ok()) return status;
+  PayloadReader reader;
+  PageRecord record;
+  if (Status status = reader.open(payload, into.pages()); !status.ok()) return status;
+  while (reader.next(record) == PayloadReader::Step::page) into.set(record.page);
+  return {};
+}
 
 void list_pages(const Bitmap& dirty, std::span<uint32_t> out) noexcept {
   auto next = out.begin();

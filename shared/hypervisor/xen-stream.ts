@@ -15,13 +15,13 @@ import type { XenState } from './xen-state.ts';
 
 /** Bytes of the standby image; the buffer may be overwritten by the next call. */
 export type ReadPages = (page: number, pages: number) => Buffer;
-/** Whether a page is wanted in this checkpoint. */
-export type WantsPage = (page: number) => boolean;
+/** Runs of pages of the index space, ascending: first page and count. */
+export type PageRuns = Iterable<readonly [page: number, pages: number]>;
 
 /** A complete save file, piece by piece. */
 export function* saveFile(state: XenState, read: ReadPages): Generator<Buffer> {
   yield* streamStart(state);
-  yield* pagesOf(state, read, () => true);
+  yield* pageRecords(state, read, allPages(state));
   yield* cpuState(state);
   yield* record(RecordType.END);
   yield* record(OuterType.END);
@@ -37,12 +37,25 @@ export function* streamStart(state: XenState): Generator<Buffer> {
   yield* record(RecordType.STATIC_DATA_END);
 }
 
-/** One checkpoint; the receiver applies it only when it has all of it. The first must want every page. */
-export function* checkpoint(state: XenState, read: ReadPages, wants: WantsPage): Generator<Buffer> {
-  yield* pagesOf(state, read, wants);
+/** One checkpoint; the receiver applies it only when it has all of it, but for the first, which it applies as it comes. */
+export function* checkpoint(state: XenState, read: ReadPages, changed: PageRuns): Generator<Buffer> {
+  yield* pageRecords(state, read, changed);
   yield* cpuState(state);
   yield* record(RecordType.CHECKPOINT);
   yield* record(OuterType.CHECKPOINT_END);
+}
+
+/**
+ * The word to go on, in a stream of checkpoints: libxc's receiver completes the domain from the last whole checkpoint and
+ * libxl lets it run. (Xen's own sender never says it; there the end of the stream means the same.)
+ */
+export function goOn(): Buffer {
+  return Buffer.concat(record(RecordType.END));
+}
+
+/** Every page there may be. */
+export function allPages({ regions }: XenState): PageRuns {
+  return regions.map(({ page, pages }) => [page, pages] as const);
 }
 
 function* cpuState(state: XenState): Generator<Buffer> {
@@ -51,22 +64,24 @@ function* cpuState(state: XenState): Generator<Buffer> {
   yield* hvmParams(state.params);
 }
 
-/** PAGE_DATA of every wanted page that has a frame; frames that are not there need not be named. */
-function* pagesOf(state: XenState, read: ReadPages, wants: WantsPage): Generator<Buffer> {
-  const { absent } = state;
-  const sent = (page: number): boolean => (((absent[page >> 3] ?? 0) >> (page & 7)) & 1) === 0 && wants(page);
-  for (const region of state.regions) {
-    const end = region.page + region.pages;
-    let page = region.page;
-    while (page < end) {
-      if (!sent(page)) {
-        page++;
-        continue;
+/** PAGE_DATA of the pages in these runs that have a frame; frames that are not there need not be named. */
+export function* pageRecords(state: XenState, read: ReadPages, runs: PageRuns): Generator<Buffer> {
+  const { absent, regions } = state;
+  const present = (page: number): boolean => (((absent[page >> 3] ?? 0) >> (page & 7)) & 1) === 0;
+  for (const [first, pages] of runs) {
+    for (const region of regions) {
+      const end = Math.min(region.page + region.pages, first + pages);
+      let page = Math.max(region.page, first);
+      while (page < end) {
+        if (!present(page)) {
+          page++;
+          continue;
+        }
+        let run = 1;
+        while (run < PAGES_PER_RECORD && page + run < end && present(page + run)) run++;
+        yield* pageData(region.gfn + (page - region.page), read(page, run));
+        page += run;
       }
-      let run = 1;
-      while (run < PAGES_PER_RECORD && page + run < end && sent(page + run)) run++;
-      yield* pageData(region.gfn + (page - region.page), read(page, run));
-      page += run;
     }
   }
 }

@@ -18,6 +18,8 @@ export interface FailoverReport {
   dirtyPagesP50: number;
   rawBytes: number;
   wireBytes: number;
+  /** Whether the domain stood built on b before the cut. */
+  standby: 'warm' | 'cold';
   /** From the command `failover` to the guest's processors running. */
   decisionToRunningMs: number;
   /** From the power cut until the standby ran, command line and all. */
@@ -48,6 +50,7 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
         throw new Error(`the guest is ${status.state}: ${status.reason}\n${pair.b.output(agentB)}`);
     }
     const before = await ticksOf(pair.a);
+    const domains = await pair.b.run('xl list');
     status = await pair.verb<VmStatus>(pair.a, 'status guest');
 
     const cutMs = performance.now();
@@ -66,6 +69,7 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
       dirtyPagesP50: status.dirtyPages?.p50 ?? 0,
       rawBytes: status.rawBytes,
       wireBytes: status.wireBytes,
+      standby: domains.includes('guest--incoming') ? 'warm' : 'cold',
       decisionToRunningMs: result.decisionToRunningMs,
       rtoMs,
       tickBeforeCut: before.tick,
@@ -86,6 +90,7 @@ export async function twoHostFailover(epochs: number, say: (line: string) => voi
 export function whatIsWrong(report: FailoverReport): string[] {
   const { guestCheck, tickBeforeCut, firstTickAfter, lastTickAfter } = report;
   const wrong: string[] = [];
+  if (report.standby !== 'warm') wrong.push('no domain stood ready on b');
   if (guestCheck === 'CORRUPT') wrong.push("the guest's own check fails on b");
   if (firstTickAfter < tickBeforeCut - MAX_TICKS_BACK)
     wrong.push(`the guest went on from tick ${firstTickAfter}, long before ${tickBeforeCut}`);

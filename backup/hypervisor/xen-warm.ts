@@ -1,0 +1,245 @@
+/**
+ * A warm Xen standby: the domain stands built and paused in Xen's own Remus receiver, which is fed each applied epoch as a
+ * checkpoint; failover is one record more.
+ *
+ * The receiver would let the guest run at the end of its input, so that the death of this agent would start a second copy
+ * of it. Therefore its input is a FIFO that it holds open for writing itself: the end never comes, and only goOn() lets
+ * the guest run.
+ */
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { type DirtyBitmap, engine } from '../../native/index.ts';
+import { RomulusError } from '../../shared/errors.ts';
+import { unpackXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import {
+  checkpoint,
+  goOn,
+  pageRecords,
+  type ReadPages,
+  streamStart,
+} from '../../shared/hypervisor/xen-stream.ts';
+import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
+import { PAGE_BYTES } from '../../shared/vm.ts';
+import type { FollowedImage, HeldImage } from '../image/followed-image.ts';
+
+/** Pages fed at a time while the domain is being built, so that epochs go on being applied between: 16 MiB. */
+const ROUND_PAGES = 4096;
+/** From the last record to a running domain: a second on hardware, with what lies unread in pipes before it. */
+const GO_ON_LIMIT_MS = 120_000;
+/** Of what xl printed, the end is told: that is where it says why. */
+const MAX_SAID_LENGTH = 2000;
+
+/** Xen dismantles a domain step by step after `destroy` has returned. */
+const DESTROY_POLL_MS = 100;
+
+const run = promisify(execFile);
+
+export class WarmDomain {
+  readonly #name: string;
+  readonly #image: FollowedImage;
+  readonly #receiver: ChildProcess;
+  readonly #exited: Promise<number | null>;
+  readonly #input: WriteStream;
+  readonly #logPath: string;
+  /** Pages that the receiver does not have as the image has them. */
+  readonly #pending: DirtyBitmap;
+  /** Resolves when the image holds an epoch for the first time. */
+  readonly #firstEpoch = new Signal();
+  #writing: Promise<void> = Promise.resolve();
+  #whole = false;
+  #failure: Error | undefined;
+
+  /** Ends what a predecessor left, starts the receiver and feeds it beside the epochs, from the first one on. */
+  static async start(name: string, image: FollowedImage, runDir: string): Promise<WarmDomain> {
+    await removeIncoming(name, runDir);
+    await run('mkfifo', ['-m', '600', fifoIn(runDir)]);
+    return new WarmDomain(name, image, runDir);
+  }
+
+  private constructor(name: string, image: FollowedImage, runDir: string) {
+    this.#name = name;
+    this.#image = image;
+    this.#logPath = join(runDir, 'receiver.log');
+    this.#pending = engine().createBitmap(image.sizeBytes / PAGE_BYTES);
+    this.#pending.setAll();
+    const command = 'echo $$ > "$0"; exec xl migrate-receive -e -r <> "$1" > "$2" 2>&1';
+    const args = ['-c', command, pidFileIn(runDir), fifoIn(runDir), this.#logPath];
+    this.#receiver = spawn('sh', args, { detached: true, stdio: 'ignore' });
+    this.#receiver.unref();
+    this.#exited = once(this.#receiver, 'exit').then(([status]) => status as number | null);
+    void this.#exited.then((status) => this.#fail(new Error(`xl migrate-receive ended with ${status}`)));
+    this.#input = createWriteStream(fifoIn(runDir));
+    this.#input.on('error', (error) => this.#fail(error));
+    image.follow((held, payloads) => this.#applied(held, payloads));
+    void this.#build().catch((error: Error) => this.#fail(error));
+  }
+
+  /** True once the domain stands whole at the image's newest epoch. */
+  get whole(): boolean {
+    return this.#whole && this.#failure === undefined;
+  }
+
+  get alive(): boolean {
+    return this.#failure === undefined;
+  }
+
+  /** Lets the domain run from the last checkpoint fed; resolves when it does. HV_START with what xl said last. */
+  async goOn(): Promise<void> {
+    this.#image.follow(undefined);
+    this.#write([goOn()]);
+    await this.#writing;
+    const status = await Promise.race([this.#exited, delay(GO_ON_LIMIT_MS, undefined, { ref: false })]);
+    if (status === 0 && (await domainNumber(this.#name)) !== undefined) return;
+    const said = (await readFile(this.#logPath, 'utf8').catch(() => '')).slice(-MAX_SAID_LENGTH).trim();
+    throw new RomulusError('HV_START', `xl migrate-receive of ${this.#name} failed: ${said}`, {
+      hint: 'xl dmesg | tail',
+    });
+  }
+
+  /** Ends the receiver, then the domain it was building. */
+  async stop(runDir: string): Promise<void> {
+    this.#image.follow(undefined);
+    this.#fail(new Error('stopped'));
+    this.#receiver.kill('SIGKILL');
+    this.#input.destroy();
+    await removeIncoming(this.#name, runDir);
+  }
+
+  /** The agent ends in good order; the next one rebuilds the domain. */
+  release(): void {
+    this.#image.follow(undefined);
+    this.#fail(new Error('the agent has let go'));
+    this.#input.destroy();
+  }
+
+  /** Feeds all pages in rounds, while epochs are applied and mark what they changed since; the last round is a checkpoint. */
+  async #build(): Promise<void> {
+    await this.#image.atEpoch(async () => {}).catch(() => this.#firstEpoch.given);
+    let started = false;
+    while (this.alive && !this.#whole) {
+      // Written before the next one is taken, so that no more than a round lies in memory.
+      await this.#image.atEpoch(async (held) => {
+        const state = unpackXenState(held.state);
+        const last = started && this.#pending.count() <= ROUND_PAGES;
+        const head = started ? [] : [...streamStart(state)];
+        const pages = last
+          ? this.#checkpoint(held, state)
+          : [...pageRecords(state, copier(held), this.#takeRound())];
+        started = true;
+        this.#write([...head, ...pages]);
+      });
+      await this.#writing;
+    }
+  }
+
+  async #applied(held: HeldImage, payloads: readonly Buffer[]): Promise<void> {
+    if (!this.alive) return;
+    try {
+      for (const payload of payloads) engine().markPages(payload, this.#pending);
+      if (this.#whole) this.#write(this.#checkpoint(held, unpackXenState(held.state)));
+      this.#firstEpoch.give();
+      await this.#writing;
+    } catch (thrown) {
+      this.#fail(thrown as Error); // the image itself is sound: a cold start needs no receiver
+    }
+  }
+
+  #checkpoint(held: HeldImage, state: XenState): Buffer[] {
+    const pieces = [...checkpoint(state, copier(held), pairs(this.#pending.runs()))];
+    this.#pending.clear();
+    this.#whole = true;
+    return pieces;
+  }
+
+  /** The first ROUND_PAGES pending pages, which are then no longer pending. */
+  #takeRound(): [number, number][] {
+    const round: [number, number][] = [];
+    let room = ROUND_PAGES;
+    const rest: [number, number][] = [];
+    for (const [first, count] of pairs(this.#pending.runs())) {
+      const taken = Math.min(room, count);
+      if (taken > 0) round.push([first, taken]);
+      if (taken < count) rest.push([first + taken, count - taken]);
+      room -= taken;
+    }
+    this.#pending.clear();
+    for (const [first, count] of rest) this.#pending.set(first, count);
+    return round;
+  }
+
+  /** Behind what is being written already; `#writing` tells when it is done. */
+  #write(pieces: readonly Buffer[]): void {
+    this.#writing = this.#writing.then(async () => {
+      for (const piece of pieces) {
+        if (this.#failure !== undefined) throw this.#failure;
+        if (!this.#input.write(piece)) await Promise.race([once(this.#input, 'drain'), this.#exited]);
+      }
+    });
+    this.#writing.catch(() => {}); // whoever waits for it is told
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+  }
+}
+
+/**
+ * Ends a receiver that this or a killed agent started, and then its domain: never the other way round. Returns whether
+ * there was such a domain, which therefore has not run here.
+ */
+export async function removeIncoming(name: string, runDir: string): Promise<boolean> {
+  await killReceiver(pidFileIn(runDir));
+  const incoming = `${name}--incoming`; // what Xen calls a domain until it goes on
+  const found = (await domainNumber(incoming)) !== undefined;
+  for (let there = found; there; there = (await domainNumber(incoming)) !== undefined) {
+    await xl('destroy', incoming).catch(() => undefined); // it may be gone by now, which the loop sees
+    await delay(DESTROY_POLL_MS);
+  }
+  for (const path of [fifoIn(runDir), pidFileIn(runDir)]) await rm(path, { force: true });
+  return found;
+}
+
+async function killReceiver(pidFile: string): Promise<void> {
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+  while (pid > 0) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+    if (!command.includes('migrate-receive')) return; // gone, or a number given out again
+    process.kill(pid, 'SIGKILL');
+    await delay(DESTROY_POLL_MS);
+  }
+}
+
+function fifoIn(runDir: string): string {
+  return join(runDir, 'receiver.fifo');
+}
+
+function pidFileIn(runDir: string): string {
+  return join(runDir, 'receiver.pid');
+}
+
+function* pairs(runs: Float64Array): Generator<[page: number, pages: number]> {
+  for (let i = 0; i < runs.length; i += 2) yield [runs[i] as number, runs[i + 1] as number];
+}
+
+/** Each run into a buffer of its own: the image changes while xl reads. */
+function copier({ ram }: HeldImage): ReadPages {
+  return (page, pages) => ram.read(page * PAGE_BYTES, pages * PAGE_BYTES);
+}
+
+/** A promise that is kept from outside, once. */
+class Signal {
+  readonly given: Promise<void>;
+  give: () => void = () => {};
+
+  constructor() {
+    this.given = new Promise((resolve) => {
+      this.give = resolve;
+    });
+  }
+}
