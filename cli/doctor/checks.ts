@@ -16,6 +16,7 @@ import {
   checkNode,
   checkUserfaultfd,
 } from './system.ts';
+import { checkXen } from './xen.ts';
 
 /** `configFlag` and `apiFlag` as given on the command line. */
 export async function examine(configFlag?: string, apiFlag?: string): Promise<Finding[]> {
@@ -29,6 +30,7 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     checkUserfaultfd(),
     checkKvm(),
     checkOutputGate(),
+    ...checkXen(),
     checkImageDir(config.imageDir, guestBytes),
     ...findings,
     ...checkCertificates(config),
