@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError } from 'commander';
 import { MAX_EPOCH_MS, MIN_EPOCH_MS } from '../shared/config/schema.ts';
+import { parseShadowShare } from '../shared/config/units.ts';
 import { parseDurationMs } from '../shared/config.ts';
 import { asRomulusError } from '../shared/errors.ts';
 import { MAX_WINDOW_EPOCHS } from '../shared/limits.ts';
@@ -42,6 +43,16 @@ export function linkArgument(text: string): number {
   const bits = Number(digits) * (unit === 'G' ? 1e9 : 1e6);
   if (!(bits >= 1e6)) throw new InvalidArgumentError('a rate like 100M or 10G (bits per second)');
   return bits;
+}
+
+/** "25%", "full", "none" -> 0.25, 1, 0. */
+export function shadowArgument(text: string): number {
+  try {
+    return parseShadowShare(text);
+  } catch (thrown) {
+    const { message, hint } = asRomulusError(thrown);
+    throw new InvalidArgumentError(`${message}; ${hint}`);
+  }
 }
 
 /** For options that may be given several times. */

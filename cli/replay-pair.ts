@@ -26,6 +26,7 @@ export interface PairOptions {
   threads: number;
   /** Compression is chosen as for a link of this rate. */
   linkBitsPerS: number;
+  shadowShare?: number;
   /** The paused guest goes on to epoch `next` once this resolves. */
   beforeEpoch(next: number): Promise<void>;
   onEvent(kind: string, fields: Record<string, unknown>): void;
@@ -111,6 +112,7 @@ export class ReplayPair {
       threads: options.threads,
       term: 1,
       linkBitsPerS: options.linkBitsPerS,
+      ...(options.shadowShare !== undefined && { shadowShare: options.shadowShare }),
       log,
       recordFenced: () => {},
       onEvent: options.onEvent,

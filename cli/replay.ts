@@ -13,6 +13,8 @@ export interface ReplayRequest {
   threads: number;
   /** Compression is chosen as for a link of this rate; loopback itself is faster than any network. */
   linkBitsPerS: number;
+  /** Share of the guest's memory kept as shadow copy; all of it if not given. */
+  shadowShare?: number;
   onProgress(epoch: number, epochs: number): void;
 }
 
@@ -37,6 +39,8 @@ export interface ReplayResult {
   /** Dirty pages over wallNs. */
   gbPerS: number;
   linkBitsPerS: number;
+  /** Room of the primary's shadow copy. */
+  shadowBytes: number;
   /** The compression chosen most recently. */
   compression: string;
   /** What the guest would have stood still for, its hypervisor's own part apart. */
@@ -97,6 +101,7 @@ class Replaying {
       ramBytes: this.#header.ramBytes,
       threads: this.#request.threads,
       linkBitsPerS: this.#request.linkBitsPerS,
+      ...(this.#request.shadowShare !== undefined && { shadowShare: this.#request.shadowShare }),
       beforeEpoch: (next) => this.#beforeEpoch(next),
       onEvent: (kind, fields) => this.#onEvent(kind, fields),
     });
@@ -170,6 +175,7 @@ class Replaying {
       gbPerS: Math.round((this.#sums.dirtyPages * 4096 * 100) / Math.max(this.#wallNs, 1)) / 100,
       pauseMs: { p50, p99 },
       linkBitsPerS: this.#request.linkBitsPerS,
+      shadowBytes: status.memoryBytes?.shadow ?? 0,
       compression: status.compression?.tier ?? 'none',
       commitMs: status.commitMs ?? { p50: 0, p99: 0 },
       ...(this.#difference && { difference: this.#difference }),

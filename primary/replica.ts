@@ -11,8 +11,10 @@ import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
 import { type Ack, Region } from '../shared/wire/messages.ts';
 import { Capture } from './epoch/capture.ts';
+import { DEFAULT_PAUSE_SHARE } from './epoch/epoch-length.ts';
 import { type LoopContext, runEpochs } from './epoch/loop.ts';
 import { type OutgoingEpoch, releaseEpoch, sendEpoch } from './epoch/outbox.ts';
+import { Pacer } from './epoch/pacer.ts';
 import { type Progress, precopy } from './epoch/precopy.ts';
 import { EpochWindow } from './epoch/window.ts';
 import type { GuestState, Source } from './hypervisor/source.ts';
@@ -35,6 +37,13 @@ export interface ReplicaOptions {
   address: Endpoint;
   tls?: ConnectionOptions;
   epochMs: number;
+  /** Lets the pacer choose up to this length; epochMs alone is kept to if not given. */
+  epochMaxMs?: number;
+  /** What the pacer goes by: epoch-length.ts. */
+  pauseShare?: number;
+  commitMaxMs?: number;
+  /** Share of the guest's memory kept as shadow copy, 0 to 1; all of it if not given. */
+  shadowShare?: number;
   windowEpochs: number;
   silenceMs: number;
   threads: number;
@@ -58,6 +67,7 @@ export class Replica {
   readonly #window: EpochWindow<OutgoingEpoch>;
   readonly #meters = new Meters();
   readonly #codecs: CodecChoice;
+  readonly #pacer: Pacer;
   readonly #stop = new AbortController();
   #capture: Capture | undefined;
   #session: Session | undefined;
@@ -78,6 +88,13 @@ export class Replica {
     this.#options = options;
     this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS));
     this.#gates = options.gates ?? [];
+    this.#pacer = new Pacer({
+      minMs: options.epochMs,
+      maxMs: Math.max(options.epochMs, options.epochMaxMs ?? options.epochMs),
+      pauseShare: options.pauseShare ?? DEFAULT_PAUSE_SHARE,
+      ...(options.commitMaxMs !== undefined && { commitMs: options.commitMaxMs }),
+      windowEpochs: options.windowEpochs,
+    });
     const maxEpochs = Math.min(options.windowEpochs, ...this.#gates.map((gate) => gate.maxEpochs));
     this.#window = new EpochWindow({ maxEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
   }
@@ -222,7 +239,7 @@ export class Replica {
       gates: this.#gates,
       disk: this.#options.disk,
       term: this.#options.term,
-      epochMs: this.#options.epochMs,
+      pacer: this.#pacer,
       signal: this.#stop.signal,
       onWake: (wake) => {
         this.#wake = wake;
@@ -261,9 +278,13 @@ export class Replica {
     this.#dropLineage();
     this.#become('SYNCING');
     this.#lineage = randomUUID();
-    const { disk } = this.#options;
+    const { disk, threads, shadowShare } = this.#options;
     const ready = await session.beginSync(this.#lineage, disk?.offer());
-    this.#capture = new Capture(this.#source, { threads: this.#options.threads, maxSlabs: MAX_SLABS });
+    this.#capture = new Capture(this.#source, {
+      threads,
+      maxSlabs: MAX_SLABS,
+      ...(shadowShare !== undefined && { shadowShare }),
+    });
     // The new shadow copy knows nothing, so every page is dirty, whatever the hypervisor reported before.
     this.#capture.dirty.setAll();
     this.#progress = { percent: 0, sentBytes: 0, round: 0 };
@@ -290,6 +311,7 @@ export class Replica {
       this.#letOut(item, ack.promiseMs);
       this.#meters.commit(now - item.capturedAtMs, now);
       this.#options.onEvent('acked', { epoch: item.epoch, commitMs: now - item.capturedAtMs });
+      this.#pacer.committed(now - item.capturedAtMs);
     }
     this.#options.disk?.commit(ack.epoch);
     if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');

@@ -10,7 +10,7 @@ import { DiskStream } from '../../primary/output/disk.ts';
 import type { OutputGate } from '../../primary/output/gate.ts';
 import { openGates } from '../../primary/output/open.ts';
 import { Replica } from '../../primary/replica.ts';
-import type { AgentConfig } from '../../shared/config.ts';
+import type { AgentConfig, VmConfig } from '../../shared/config.ts';
 import { TermFile } from '../../shared/control/terms.ts';
 import { HostDisk } from '../../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file.ts';
@@ -42,6 +42,7 @@ interface ProtectionRecord {
   to: string;
   spec: VmSpec;
   epochMs: number;
+  epochMaxMs?: number;
   windowEpochs: number;
   /** A higher term was seen: the guest here must not run again. */
   fencedByTerm?: number;
@@ -123,7 +124,7 @@ export class Host {
     const record: ProtectionRecord = {
       to,
       spec,
-      epochMs: request.epochMs ?? known.epochMs,
+      ...epochsOf(request, known),
       windowEpochs: request.window ?? known.windowEpochs,
     };
     mkdirSync(this.#vmDir(vm), { recursive: true, mode: 0o700 });
@@ -242,6 +243,8 @@ export class Host {
       address: peer.address,
       ...(tls && { tls: dialWith(tls, record.to) }),
       epochMs: record.epochMs,
+      ...(record.epochMaxMs !== undefined && { epochMaxMs: record.epochMaxMs }),
+      ...paceOf(config.vms[vm]),
       windowEpochs: record.windowEpochs,
       silenceMs,
       threads: config.threads,
@@ -334,6 +337,24 @@ export class Host {
       hint: `VMs in its config: ${known}; what it holds now: romulus list`,
     });
   }
+}
+
+/** Lengths asked for go before the config's; one that is asked for alone is kept to. */
+function epochsOf(request: ProtectRequest, known: VmConfig): { epochMs: number; epochMaxMs: number } {
+  const epochMs = request.epochMs ?? known.epochMs;
+  const epochMaxMs = request.epochMaxMs ?? request.epochMs ?? known.epochMaxMs;
+  return { epochMs, epochMaxMs: Math.max(epochMs, epochMaxMs) };
+}
+
+/** What the config says about pauses, commits and the shadow copy; a VM the config no longer names has the defaults. */
+function paceOf(known: VmConfig | undefined): {
+  pauseShare?: number;
+  commitMaxMs?: number;
+  shadowShare?: number;
+} {
+  if (known === undefined) return {};
+  const { pauseShare, commitMaxMs, shadowShare } = known;
+  return { pauseShare, shadowShare, ...(commitMaxMs !== undefined && { commitMaxMs }) };
 }
 
 /** What this host's own config says about where a guest's files lie here. */

@@ -3,10 +3,17 @@
 import { availableParallelism } from 'node:os';
 import { formatBytes } from '../../shared/config.ts';
 import { ExitCode } from '../../shared/errors.ts';
-import { countArgument, linkArgument } from '../arguments.ts';
+import { countArgument, linkArgument, shadowArgument } from '../arguments.ts';
 import type { Verb } from '../context.ts';
 import { type Output, table } from '../output.ts';
 import type { ReplayResult } from '../replay.ts';
+
+interface Options {
+  epochs?: number;
+  threads: number;
+  link: number;
+  shadow: number;
+}
 
 export const replay: Verb = (program, context) => {
   program
@@ -26,13 +33,15 @@ export const replay: Verb = (program, context) => {
       linkArgument,
       1e9,
     )
-    .action(async (tracePath: string, options: { epochs?: number; threads: number; link: number }) => {
+    .option('--shadow <share>', 'shadow copy of at most this share of the guest, like 25%', shadowArgument, 1)
+    .action(async (tracePath: string, options: Options) => {
       const { replayTrace } = await import('../replay.ts');
       const { out } = context();
       const result = await replayTrace({
         tracePath,
         threads: options.threads,
         linkBitsPerS: options.link,
+        shadowShare: options.shadow,
         ...(options.epochs !== undefined && { epochs: options.epochs }),
         onProgress: (epoch, epochs) => out.progress(`epoch ${epoch} of ${epochs}`),
       }).finally(() => out.endProgress());

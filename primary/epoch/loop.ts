@@ -8,7 +8,7 @@ import type { OutputGate } from '../output/gate.ts';
 import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk } from './capture.ts';
 import { type OutgoingEpoch, packEpoch, sendEpoch, sendThrough } from './outbox.ts';
-import { Pacer } from './pacer.ts';
+import type { Pacer } from './pacer.ts';
 import type { EpochWindow } from './window.ts';
 
 export interface LoopContext {
@@ -19,7 +19,7 @@ export interface LoopContext {
   gates: readonly OutputGate[];
   disk?: DiskStream | undefined;
   term: number;
-  epochMs: number;
+  pacer: Pacer;
   signal: AbortSignal;
   /** Takes the function that ends the current wait: an ack or the session's end came. */
   onWake(wake: () => void): void;
@@ -34,9 +34,9 @@ export interface LoopContext {
 
 /** Runs epochs until the session or the protection ends. Throws what the hypervisor throws before anything was encoded. */
 export async function runEpochs(context: LoopContext): Promise<void> {
-  const { capture, session, window, meters, term } = context;
+  const { capture, session, window, meters, term, pacer } = context;
   const sealed = [...context.gates, ...(context.disk ? [context.disk] : [])];
-  const pacer = new Pacer(context.epochMs, performance.now());
+  pacer.start(performance.now());
   // Epochs are packed and sent one after the other, beside the capture of the next.
   let sending: Promise<void> = Promise.resolve();
   while (context.running()) {
@@ -48,10 +48,10 @@ export async function runEpochs(context: LoopContext): Promise<void> {
     const began = performance.now();
     try {
       const spill = (chunks: CapturedChunk[]) => sendThrough(session, capture, epoch, chunks);
-      const checkpoint = await capture.checkpoint(epoch, spill, sealed);
+      const checkpoint = await capture.checkpoint(epoch, spill, sealed, session.codecs.grain);
       const capturedAtMs = performance.now();
       context.onCaptured();
-      pacer.done(capturedAtMs, checkpoint.times.pauseMs);
+      pacer.done(capturedAtMs, checkpoint.times.pauseMs, window.size + 1);
       meters.captured(checkpoint, began);
       const disk = context.disk?.collect((payload) => session.sendChunk(epoch, Region.disk, payload));
       const outgoing = await packEpoch(session.codecs, capture, checkpoint, capturedAtMs, disk).catch(
@@ -65,6 +65,7 @@ export async function runEpochs(context: LoopContext): Promise<void> {
       context.onEpoch({
         epoch,
         beganMs: round(began),
+        intervalMs: round(pacer.intervalMs),
         pauseMs: round(checkpoint.times.pauseMs),
         stopMs: round(checkpoint.times.stopMs),
         captureMs: round(checkpoint.times.captureMs),

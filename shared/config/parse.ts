@@ -24,9 +24,14 @@ export interface TlsFiles {
 /** One guest of the config file: what to run, and how to checkpoint it. */
 export interface VmConfig {
   spec: VmSpec;
-  /** Epoch asked for; back-pressure lengthens it up to epochMaxMs. */
+  /** Shortest and longest epoch; the pacer chooses between them, and keeps to one length where they are equal. */
   epochMs: number;
   epochMaxMs: number;
+  /** Share of time the guest may stand still, and longest a commit should take: what the pacer goes by. */
+  pauseShare: number;
+  commitMaxMs?: number;
+  /** Share of the guest's memory that the primary keeps a copy of, 0 to 1. */
+  shadowShare: number;
   /** Epochs sent and not yet acknowledged, at most. */
   windowEpochs: number;
 }
@@ -124,12 +129,21 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     threads: raw.threads,
     vms: Object.fromEntries(
       Object.entries(raw.vms).map(([name, vm]) => {
-        const { memory, epoch, epochMax, window, ...rest } = vm;
+        const { memory, epoch, epochMax, window, pauseShare, commitMax, shadow, ...rest } = vm;
         const spec = { name, memoryBytes: memory, ...rest } as VmSpec;
         for (const key of ['kernel', 'initrd', 'disk', 'serialLog', 'attachQmp'] as const) {
           if (spec[key] !== undefined) spec[key] = at(spec[key]);
         }
-        return [name, { spec, epochMs: epoch, epochMaxMs: Math.max(epochMax, epoch), windowEpochs: window }];
+        const vmConfig: VmConfig = {
+          spec,
+          epochMs: epoch.min,
+          epochMaxMs: Math.max(epochMax ?? epoch.max, epoch.min),
+          pauseShare,
+          ...(commitMax !== undefined && { commitMaxMs: commitMax }),
+          shadowShare: shadow,
+          windowEpochs: window,
+        };
+        return [name, vmConfig];
       }),
     ),
   };

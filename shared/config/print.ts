@@ -18,10 +18,17 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
         memory: `${memoryBytes}B`,
         epoch: `${vm.epochMs}ms`,
         epochMax: `${vm.epochMaxMs}ms`,
+        pauseShare: percent(vm.pauseShare),
+        ...(vm.commitMaxMs !== undefined && { commitMax: `${vm.commitMaxMs}ms` }),
+        shadow: percent(vm.shadowShare),
         window: vm.windowEpochs,
       };
     }),
   };
+}
+
+function percent(share: number): string {
+  return `${Number((share * 100).toFixed(3))}%`;
 }
 
 function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Record<string, U> {

@@ -7,7 +7,7 @@ import { MAX_ADDRESSES, MAX_NAME_LENGTH, MAX_NETWORKS, MAX_RAM_BYTES, MAX_WINDOW
 import { isAddress, isInterfaceName, isMac } from '../net/names.ts';
 import { PAGE_BYTES } from '../vm.ts';
 import { parseEndpoint } from './endpoint.ts';
-import { parseDurationMs, parseSizeBytes } from './units.ts';
+import { parseDurationMs, parseShadowShare, parseShare, parseSizeBytes } from './units.ts';
 
 /** Shortest epoch that can be asked for; the pause alone takes some 2.5 ms. */
 export const MIN_EPOCH_MS = 5;
@@ -54,6 +54,33 @@ const EpochDuration = v.pipe(
   Duration,
   v.minValue(MIN_EPOCH_MS, `must be at least ${MIN_EPOCH_MS}ms`),
   v.maxValue(MAX_EPOCH_MS, `must be at most ${MAX_EPOCH_MS}ms`),
+);
+
+/** One length, or two between which the pacer chooses. */
+const Epoch = v.lazy((input) =>
+  typeof input === 'object' && input !== null
+    ? v.pipe(
+        v.strictObject({ min: EpochDuration, max: EpochDuration }),
+        v.check(({ min, max }) => min <= max, '"min" must not be longer than "max"'),
+      )
+    : v.pipe(
+        EpochDuration,
+        v.transform((ms) => ({ min: ms, max: ms })),
+      ),
+);
+
+const Share = v.pipe(v.string('must be a percentage, like 25%'), parsed(parseShare));
+
+const PauseShare = v.pipe(
+  Share,
+  v.minValue(0.001, 'must be at least 0.1%'),
+  v.maxValue(0.5, 'must be at most 50%'),
+);
+
+/** How much of the guest's memory the primary keeps a copy of. */
+const ShadowShare = v.pipe(
+  v.string('must be full, none, or a percentage, like 25%'),
+  parsed(parseShadowShare),
 );
 
 const wholeNumber = (max: number) =>
@@ -110,8 +137,11 @@ export const VmSchema = v.strictObject({
   extraArgs: v.optional(v.array(v.string())),
   serialLog: v.optional(Text),
   attachQmp: v.optional(Text),
-  epoch: v.optional(EpochDuration, '25ms'),
-  epochMax: v.optional(EpochDuration, '1s'),
+  epoch: v.optional(Epoch, '25ms'),
+  epochMax: v.optional(EpochDuration),
+  pauseShare: v.optional(PauseShare, '10%'),
+  commitMax: v.optional(Duration),
+  shadow: v.optional(ShadowShare, 'full'),
   window: v.optional(wholeNumber(MAX_WINDOW_EPOCHS), 8),
 });
 

@@ -39,6 +39,24 @@ function parseWithUnit(text: string, units: Record<string, number>): number | un
   return Number(match[1]) * (units[match[2] as string] as number);
 }
 
+/** "full", "none", or a share: how much of a guest's memory is kept as shadow copy, 0 to 1. */
+export function parseShadowShare(text: string): number {
+  if (text === 'full') return 1;
+  return text === 'none' ? 0 : parseShare(text);
+}
+
+/** "25%", "12.5 %" -> 0.25, 0.125; from 0 to 100 %. */
+export function parseShare(text: string): number {
+  const match = /^(\d{1,3}(?:\.\d{1,3})?)\s?%$/.exec(text.trim());
+  const share = Number(match?.[1] ?? Number.NaN) / 100;
+  if (!(share >= 0 && share <= 1)) {
+    throw new RomulusError('USAGE', `"${text}" is not a share`, {
+      hint: 'write a percentage from 0% to 100%: 25%',
+    });
+  }
+  return share;
+}
+
 /** 268435456 -> "256MiB", 1500 -> "1.46KiB"; three significant digits, for people. */
 export function formatBytes(bytes: number): string {
   for (const unit of ['TiB', 'GiB', 'MiB', 'KiB']) {

@@ -12,13 +12,14 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(dirname(trace.path), { recursive: true }));
 
-const replay = (options: { epochs?: number; path?: string } = {}) => {
-  const { epochs, path = trace.path } = options;
+const replay = (options: { epochs?: number; path?: string; shadowShare?: number } = {}) => {
+  const { epochs, path = trace.path, shadowShare } = options;
   return replayTrace({
     tracePath: path,
     threads: 2,
     linkBitsPerS: 1e9,
     ...(epochs !== undefined && { epochs }),
+    ...(shadowShare !== undefined && { shadowShare }),
     onProgress: () => {},
   });
 };
@@ -31,6 +32,13 @@ describe('replay', () => {
     expect(result.wireBytes).toBeLessThan(result.rawBytes / 20);
     expect(result.initial.wireBytes).toBeGreaterThan(0);
     expect(result.wallNs).toBeGreaterThanOrEqual(result.encodeNs);
+  });
+
+  it.each([0, 0.1])('verifies the image with a shadow copy of %d of the guest', async (shadowShare) => {
+    const result = await replay({ shadowShare });
+    expect(result).toMatchObject({ verified: true, epochs: 6 });
+    expect(result.shadowBytes).toBe(Math.floor((trace.ramBytes / 4096) * shadowShare) * 4096);
+    expect(result.wireBytes).toBeLessThan(result.rawBytes / 2);
   });
 
   it('stops after as many epochs as were asked for', async () => {

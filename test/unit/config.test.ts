@@ -60,7 +60,9 @@ describe('a config file', () => {
         kernel: '/etc/romulus/vmlinuz',
       },
       epochMs: 10,
-      epochMaxMs: 1000,
+      epochMaxMs: 10,
+      pauseShare: 0.1,
+      shadowShare: 1,
       windowEpochs: 8,
     });
   });
