@@ -1,4 +1,7 @@
-/** Builds the engine: the addon by default (`npm ci` runs this), its C++ tests with --test or --asan, fuzzers with --fuzz SECONDS. */
+/**
+ * Builds the engine: the addon by default (`npm ci` runs this), its C++ tests with --test or --asan, fuzzers with --fuzz SECONDS.
+ * Compilers and headers are `node cli/setup.mjs --for build`'s to bring, which `npm ci` runs before.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -6,35 +9,6 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fail, run } from './command.mjs';
 import { buildPreload } from './preload/build.mjs';
-
-/** What each part of the build needs, and the Debian package that brings it. */
-const prerequisites = [
-  { name: 'g++', present: () => onPath('g++'), debian: 'g++' },
-  { name: 'make', present: () => onPath('make'), debian: 'make' },
-  { name: 'python3', present: () => onPath('python3'), debian: 'python3' },
-  { name: 'zstd.h', present: () => existsSync('/usr/include/zstd.h'), debian: 'libzstd-dev' },
-];
-
-function onPath(command) {
-  return (process.env.PATH ?? '').split(':').some((dir) => existsSync(join(dir, command)));
-}
-
-/** Asks for what is missing in one apt line; as root on Debian, runs that line itself. */
-function ensurePrerequisites() {
-  const missing = prerequisites.filter((tool) => !tool.present());
-  if (missing.length === 0) return;
-  const packages = missing.map((tool) => tool.debian);
-  const line = `apt-get install -y ${packages.join(' ')}`;
-  const names = missing.map((tool) => tool.name).join(', ');
-  if (process.getuid?.() === 0 && existsSync('/etc/debian_version') && onPath('apt-get')) {
-    console.error(`romulus: ${names} missing; running: ${line}`);
-    run('apt-get', ['update', '-q']);
-    run('apt-get', ['install', '-y', '-q', ...packages], {
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    });
-  }
-  if (missing.some((tool) => !tool.present())) fail(`${names} missing. Run: sudo ${line}`);
-}
 
 /** node-gyp comes with npm: named by npm when it runs us, else found beside the npm on the PATH or beside node. */
 function findNodeGyp() {
@@ -78,7 +52,6 @@ function buildAddon() {
 }
 
 const mode = process.argv[2];
-ensurePrerequisites();
 if (mode === undefined) {
   buildAddon();
   buildPreload();

@@ -70,10 +70,16 @@ export interface EncodeResult {
   encodeNs: number;
 }
 
+/** What changes are cut into: 'words' for payloads that are compressed afterwards, 'bytes' for those sent as they are. */
+export type Grain = 'words' | 'bytes';
+
 export interface EncoderOptions {
   memory: Memory;
-  /** Same size as memory; holds what was encoded last and is updated in the same pass. */
-  shadow: Memory;
+  /**
+   * Holds what was encoded last and is updated in the same pass. Smaller than memory, it keeps the pages dirtied most
+   * recently; pages whose copy was dropped, or all where there is no shadow, are sent anew when they are dirtied.
+   */
+  shadow?: Memory;
   threads: number;
   /** Payload room of one slab; a chunk never grows past it. Default 1 MiB. */
   slabBytes?: number;
@@ -84,10 +90,10 @@ export interface EncoderOptions {
 /** Compares dirty pages with the shadow copy in 8-byte words and encodes what changed (FITDOC, J. Supercomputing 2015). */
 export interface Encoder {
   /** Encodes pages set in `dirty`, clears their bits, updates the shadow. One call at a time. */
-  encode(dirty: DirtyBitmap): Promise<EncodeResult>;
+  encode(dirty: DirtyBitmap, grain?: Grain): Promise<EncodeResult>;
   release(slab: number): void;
   readonly freeSlabs: number;
-  /** Incremental digest of the shadow, equal to digestOf(shadow): see native/engine/digest.h. */
+  /** Incremental digest of what was encoded; of a full shadow, equal to digestOf(shadow): see native/engine/digest.h. */
   readonly digest: bigint;
   /** Sets the digest, after the shadow was filled by other means. */
   resetDigest(digest: bigint): void;
@@ -247,10 +253,13 @@ export interface DiskOptions {
 }
 
 export interface NativeEngine {
-  /** Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later). */
+  /**
+   * Maps a file (or /proc/PID/fd/N); creates and reserves its space when asked (throws `code` ENOSPC rather than SIGBUS later).
+   * With `sparse` space is reserved by applyPayloads alone, for the pages that payloads bring, and that throws ENOSPC.
+   */
   openMemory(
     path: string,
-    options: { sizeBytes: number; writable?: boolean; create?: boolean; reserve?: boolean },
+    options: { sizeBytes: number; writable?: boolean; create?: boolean; reserve?: boolean; sparse?: boolean },
   ): Memory;
   anonymousMemory(sizeBytes: number): Memory;
   /**
@@ -265,6 +274,8 @@ export interface NativeEngine {
   createEncoder(options: EncoderOptions): Encoder;
   /** Checks that a payload decodes within an image of `pages` pages, touching nothing; returns its page count, throws `code` EBADMSG. */
   checkPayload(payload: Uint8Array, pages: number): number;
+  /** checkPayload() within a sparse memory, and takes space for the pages it will write; throws `code` EBADMSG or ENOSPC. */
+  reservePayload(memory: Memory, payload: Uint8Array): number;
   /** Applies decoded payloads to memory, in parallel; payloads of one call must name disjoint pages. Applying twice does no harm. */
   applyPayloads(memory: Memory, payloads: Uint8Array[], threads: number): Promise<ApplyResult>;
   /** Digest of a whole range, a full parallel pass. An all-zero range has digest 0. */
@@ -277,6 +288,11 @@ export interface NativeEngine {
   compress(payload: Uint8Array, target: Uint8Array, options?: CompressOptions): Promise<number>;
   /** Decompresses what compress() gave; resolves to the bytes written; `code` EBADMSG if malformed or longer than `target`. */
   decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
+  /**
+   * Clears the bits of pages that were never given memory, and so are zero; returns how many bits remain. A page written
+   * for the first time meanwhile may count as untouched: whoever tracks writes must have begun to before.
+   */
+  skipUntouched(memory: Memory, pages: DirtyBitmap): number;
   /** Numbers of the pages set, ascending. */
   pageNumbers(bitmap: DirtyBitmap): Uint32Array;
   /** Sets the bits of the pages that a decoded payload names; throws `code` EBADMSG, setting nothing, if it is malformed. */

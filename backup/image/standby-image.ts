@@ -7,7 +7,7 @@ import { crashPoint } from '../../shared/crash-point.ts';
 import { ioError } from '../../shared/durable-file.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { MAX_PAYLOAD_BYTES, MAX_STATE_BYTES } from '../../shared/limits.ts';
-import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
+import type { Epoch } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
 import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
 import type { StandbyDisk } from '../disk.ts';
@@ -164,10 +164,14 @@ export class StandbyImage implements FollowedImage {
       into.disk.push(decoded);
       return;
     }
-    const pages = (chunk.region === Region.ram ? this.sizeBytes : MAX_STATE_BYTES) / PAGE_BYTES;
+    const memory = chunk.region === Region.ram ? this.#ram : this.#state;
+    if (memory === undefined) throw new RomulusError('INTERNAL', 'no image is open');
     try {
-      engine().checkPayload(decoded, pages);
+      // Space is taken before the epoch is acknowledged: what was acknowledged must not fail for want of it.
+      engine().reservePayload(memory, decoded);
     } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOSPC')
+        throw ioError(`the standby image in ${this.dir} cannot grow`, cause);
       throw new RomulusError('WIRE_FRAME', 'malformed chunk: its payload does not decode within the image', {
         cause,
       });
@@ -304,10 +308,15 @@ export class StandbyImage implements FollowedImage {
   }
 
   #map(ramBytes: number, create: boolean): void {
-    const options = { writable: true, create, reserve: create };
+    const options = { writable: true, create };
     try {
-      this.#ram = engine().openMemory(this.ramPath, { ...options, sizeBytes: ramBytes });
-      this.#state = engine().openMemory(this.#stateImagePath, { ...options, sizeBytes: MAX_STATE_BYTES });
+      // A guest may have far more memory than it uses: the image takes space as pages come.
+      this.#ram = engine().openMemory(this.ramPath, { ...options, sizeBytes: ramBytes, sparse: true });
+      this.#state = engine().openMemory(this.#stateImagePath, {
+        ...options,
+        sizeBytes: MAX_STATE_BYTES,
+        reserve: create,
+      });
     } catch (cause) {
       this.#unmap();
       throw ioError(`cannot make a standby image of ${ramBytes} bytes in ${this.dir}`, cause);

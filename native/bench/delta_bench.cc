@@ -44,9 +44,9 @@ Method xbzrle(XbzrleEncode encode) {
   };
 }
 
-Sizes encode_epoch(Replica& replica, std::vector<Chunk>& chunks) {
+Sizes encode_epoch(Replica& replica, Grain grain, std::vector<Chunk>& chunks) {
   EncodeOutcome outcome;
-  if (!replica.encoder.encode(replica.dirty, outcome).ok()) return {};
+  if (!replica.encoder.encode(replica.dirty, grain, outcome).ok()) return {};
   chunks = std::move(outcome.chunks);
   return {outcome.payload_bytes, outcome.payload_bytes};
 }
@@ -55,17 +55,19 @@ void release(Replica& replica, const std::vector<Chunk>& chunks) {
   for (const Chunk& chunk : chunks) replica.slabs.release(chunk.slab);
 }
 
-Sizes romulus_plain(Replica& replica, const TraceEpoch&) {
-  std::vector<Chunk> chunks;
-  const Sizes sizes = encode_epoch(replica, chunks);
-  release(replica, chunks);
-  return sizes;
+Method romulus_plain(Grain grain) {
+  return [grain](Replica& replica, const TraceEpoch&) {
+    std::vector<Chunk> chunks;
+    const Sizes sizes = encode_epoch(replica, grain, chunks);
+    release(replica, chunks);
+    return sizes;
+  };
 }
 
 Method romulus_zstd(CompressOptions options) {
   return [options, out = std::vector<uint8_t>(1 << 21)](Replica& replica, const TraceEpoch&) mutable {
     std::vector<Chunk> chunks;
-    Sizes sizes = encode_epoch(replica, chunks);
+    Sizes sizes = encode_epoch(replica, Grain::words, chunks);
     sizes.wire_bytes = 0;
     for (const Chunk& chunk : chunks) {
       const std::span<const uint8_t> payload(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
@@ -153,11 +155,12 @@ void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
   measure(trace, single, "xbzrle-simd", 1, rounds, xbzrle(xbzrle_encode_simd), rows);
   for (uint32_t threads = 1; threads <= max_threads; threads *= 2) {
     if (threads == 1) {
-      measure(trace, single, "romulus", 1, rounds, romulus_plain, rows);
+      measure(trace, single, "romulus", 1, rounds, romulus_plain(Grain::bytes), rows);
+      measure(trace, single, "romulus-words", 1, rounds, romulus_plain(Grain::words), rows);
       continue;
     }
     Replica replica(trace, threads);
-    if (replica.ready) measure(trace, replica, "romulus", threads, rounds, romulus_plain, rows);
+    if (replica.ready) measure(trace, replica, "romulus", threads, rounds, romulus_plain(Grain::bytes), rows);
   }
   measure(trace, single, "romulus+zstd1", 1, rounds, romulus_zstd({.level = 1}), rows);
   measure(trace, single, "romulus+zstd1long", 1, rounds, romulus_zstd({.level = 1, .long_window = true}), rows);
@@ -183,7 +186,7 @@ void bench_apply(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
         Trace::advance(replica.memory, epoch);
         replica.mark_dirty(epoch);
         std::vector<Chunk> chunks;
-        const Sizes got = encode_epoch(replica, chunks);
+        const Sizes got = encode_epoch(replica, Grain::bytes, chunks);
         std::vector<std::span<const uint8_t>> payloads;
         for (const Chunk& chunk : chunks) payloads.emplace_back(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
         for (const uint32_t page : epoch.pages) flush(image.data() + page * kPageBytes, kPageBytes);

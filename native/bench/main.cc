@@ -64,8 +64,8 @@ int main(int count, char** words) {
   Rows rows;
   if (arguments.what == "scan") {
     for (const uint64_t gib : arguments.gibs) {
-      bench_scan(gib, arguments.rounds, rows);
-      for (const Trace& trace : arguments.traces) bench_scan_trace(trace, gib, arguments.rounds, rows);
+      bench_scan(gib, arguments.threads, arguments.rounds, rows);
+      for (const Trace& trace : arguments.traces) bench_scan_trace(trace, gib, arguments.threads, arguments.rounds, rows);
     }
   }
   for (const Trace& trace : arguments.traces) {

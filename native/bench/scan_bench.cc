@@ -9,6 +9,7 @@
 #include "../engine/cpu.h"
 #include "../engine/kernels.h"
 #include "../engine/mapping.h"
+#include "../engine/scan.h"
 #include "limits.h"
 #include "measure.h"
 
@@ -35,19 +36,22 @@ uint64_t read_once(uint64_t* words, uint64_t count, uint32_t*) {
   return 0;
 }
 
-void measure(const std::vector<uint64_t>& bitmap, const char* shape, double density, uint64_t guest_gib, uint32_t rounds,
-             Rows& rows) {
+void measure(const std::vector<uint64_t>& bitmap, const char* shape, double density, uint64_t guest_gib, uint32_t threads,
+             uint32_t rounds, Rows& rows) {
   const uint64_t count = bitmap.size();
   Mapping copy;
   Mapping list;
-  if (!copy.anonymous(count * 8).ok() || !list.anonymous(count * 64 * 4 + 4096).ok()) return;
+  if (!copy.anonymous(count * 8).ok() || !list.anonymous(scan_list_bytes(count)).ok()) return;
   auto* words = reinterpret_cast<uint64_t*>(copy.data());
   auto* out = reinterpret_cast<uint32_t*>(list.data());
   const auto with = [](const Kernels& kernel) -> Scan {
     return [&kernel](uint64_t* from, uint64_t length, uint32_t* to) { return kernel.take_pages(from, length, 0, to); };
   };
+  const auto parallel = [threads](uint64_t* from, uint64_t length, uint32_t* to) {
+    return scan_pages({from, length}, threads, to);
+  };
   const std::pair<const char*, Scan> methods[] = {
-      {"limit-read", read_once}, {"naive", scan_naive}, {"portable", with(kPortableKernels)}, {"romulus", with(kernels())}};
+      {"limit-read", read_once}, {"naive", scan_naive}, {"portable", with(kPortableKernels)}, {"romulus", with(kernels())}, {"romulus-threads", parallel}};
   for (const char* cache : {"cold", "warm"}) {
     for (const auto& [name, scan] : methods) {
       std::vector<Times> runs;
@@ -82,7 +86,7 @@ uint64_t xorshift(uint64_t& state) noexcept {
 
 }  // namespace
 
-void bench_scan(uint64_t guest_gib, uint32_t rounds, Rows& rows) {
+void bench_scan(uint64_t guest_gib, uint32_t threads, uint32_t rounds, Rows& rows) {
   const uint64_t pages = guest_gib * kPagesPerGib;
   uint64_t state = 42;
   for (const double density : {0.0001, 0.001, 0.01, 0.1, 0.45}) {
@@ -92,18 +96,18 @@ void bench_scan(uint64_t guest_gib, uint32_t rounds, Rows& rows) {
       const uint64_t page = xorshift(state) % pages;
       bitmap[page / 64] |= uint64_t{1} << page % 64;
     }
-    measure(bitmap, "random", density, guest_gib, rounds, rows);
+    measure(bitmap, "random", density, guest_gib, threads, rounds, rows);
     std::fill(bitmap.begin(), bitmap.end(), 0);
     for (uint64_t set = 0; set < wanted;) {
       const uint64_t length = 1 + xorshift(state) % 32;
       uint64_t page = xorshift(state) % pages;
       for (uint64_t i = 0; i < length && page < pages; i++, page++, set++) bitmap[page / 64] |= uint64_t{1} << page % 64;
     }
-    measure(bitmap, "runs", density, guest_gib, rounds, rows);
+    measure(bitmap, "runs", density, guest_gib, threads, rounds, rows);
   }
 }
 
-void bench_scan_trace(const Trace& trace, uint64_t guest_gib, uint32_t rounds, Rows& rows) {
+void bench_scan_trace(const Trace& trace, uint64_t guest_gib, uint32_t threads, uint32_t rounds, Rows& rows) {
   if (trace.epochs().empty()) return;
   const TraceEpoch& epoch = trace.epochs()[trace.epochs().size() / 2];
   const uint64_t period = pages_in(trace.ram_bytes());
@@ -115,7 +119,8 @@ void bench_scan_trace(const Trace& trace, uint64_t guest_gib, uint32_t rounds, R
     }
   }
   const std::string shape = trace.name() + "-" + std::to_string(trace.epoch_ms());
-  measure(bitmap, shape.c_str(), static_cast<double>(epoch.pages.size()) / static_cast<double>(period), guest_gib, rounds, rows);
+  measure(bitmap, shape.c_str(), static_cast<double>(epoch.pages.size()) / static_cast<double>(period), guest_gib, threads,
+          rounds, rows);
 }
 
 }  // namespace romulus::bench

@@ -90,6 +90,21 @@ Napi::Value check_payload(const Napi::CallbackInfo& info) {
   return number(env, named);
 }
 
+Napi::Value reserve_payload(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto image = to_mapping(env, info[0]);
+  std::span<const uint8_t> payload;
+  if (image == nullptr || !to_bytes(env, info[1], "payload", payload)) return env.Undefined();
+  uint64_t named = 0;
+  Status status = romulus::check_payload(payload, pages_in(image->bytes()), named);
+  if (status.ok()) status = romulus::reserve_payload(*image, payload);
+  if (!status.ok()) {
+    make_error(env, status).ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  return number(env, named);
+}
+
 Napi::Value apply_payloads(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto image = to_mapping(env, info[0]);

@@ -20,14 +20,14 @@ constexpr uint64_t kDefaultMaxSlabs = 64;
 class EncodeTask final : public Task {
  public:
   EncodeTask(Napi::Env env, EncoderBinding& binding, BitmapBinding& dirty, Bitmap& bitmap,
-             std::shared_ptr<EncoderCore> core)
-      : Task(env), binding_(binding), dirty_(dirty), bitmap_(bitmap), core_(std::move(core)) {
+             std::shared_ptr<EncoderCore> core, Grain grain)
+      : Task(env), binding_(binding), dirty_(dirty), bitmap_(bitmap), core_(std::move(core)), grain_(grain) {
     binding_.set_busy(true);
     dirty_.set_busy(true);
   }
 
  protected:
-  Status run() noexcept override { return core_->encoder.encode(bitmap_, outcome_); }
+  Status run() noexcept override { return core_->encoder.encode(bitmap_, grain_, outcome_); }
 
   Napi::Value finish(Napi::Env env, const Status&) override {
     binding_.set_busy(false);
@@ -63,6 +63,7 @@ class EncodeTask final : public Task {
   BitmapBinding& dirty_;
   Bitmap& bitmap_;
   std::shared_ptr<EncoderCore> core_;
+  const Grain grain_;
   EncodeOutcome outcome_;
 };
 
@@ -72,6 +73,24 @@ bool option(Napi::Env env, const Napi::Object& options, const char* name, uint64
   if (!given.IsUndefined() && !to_uint(env, given, name, most, value)) return false;
   if (value >= least) return true;
   Napi::RangeError::New(env, std::string(name) + " must be at least " + std::to_string(least)).ThrowAsJavaScriptException();
+  return false;
+}
+
+/** The shadow given, or one of no size where there is none; null with an exception pending if it is something else. */
+std::shared_ptr<Mapping> to_shadow(Napi::Env env, const Napi::Value& given) {
+  if (given.IsUndefined()) return std::make_shared<Mapping>();
+  auto* binding = unwrap<MemoryBinding>(env, given, "shadow");
+  return binding == nullptr ? nullptr : binding->mapping(env);
+}
+
+/** Words unless said otherwise; false with an exception pending if it is neither. */
+bool to_grain(Napi::Env env, const Napi::Value& given, Grain& grain) {
+  grain = Grain::words;
+  if (given.IsUndefined()) return true;
+  const std::string name = given.IsString() ? given.As<Napi::String>().Utf8Value() : "";
+  if (name == "bytes") grain = Grain::bytes;
+  if (name == "bytes" || name == "words") return true;
+  Napi::TypeError::New(env, "grain must be 'words' or 'bytes'").ThrowAsJavaScriptException();
   return false;
 }
 
@@ -99,10 +118,8 @@ EncoderBinding::EncoderBinding(const Napi::CallbackInfo& info) : ObjectWrap(info
   }
   const auto options = info[0].As<Napi::Object>();
   auto* memory_binding = unwrap<MemoryBinding>(env, options.Get("memory"), "memory");
-  auto* shadow_binding = memory_binding == nullptr ? nullptr : unwrap<MemoryBinding>(env, options.Get("shadow"), "shadow");
-  if (shadow_binding == nullptr) return;
-  const auto memory = memory_binding->mapping(env);
-  const auto shadow = memory == nullptr ? nullptr : shadow_binding->mapping(env);
+  const auto memory = memory_binding == nullptr ? nullptr : memory_binding->mapping(env);
+  const auto shadow = memory == nullptr ? nullptr : to_shadow(env, options.Get("shadow"));
   uint64_t threads = 0;
   uint64_t slab_bytes = kDefaultSlabBytes;
   uint64_t max_slabs = kDefaultMaxSlabs;
@@ -111,11 +128,11 @@ EncoderBinding::EncoderBinding(const Napi::CallbackInfo& info) : ObjectWrap(info
       !option(env, options, "maxSlabs", 1, Encoder::kMaxSlabs, max_slabs)) {
     return;
   }
-  if (memory->bytes() != shadow->bytes()) {
-    throw_error(env, EINVAL, "memory and shadow differ in size");
+  if (shadow->bytes() > memory->bytes()) {
+    throw_error(env, EINVAL, "the shadow is larger than the memory");
     return;
   }
-  if (!shadow->writable()) {
+  if (shadow->bytes() > 0 && !shadow->writable()) {
     throw_error(env, EACCES, "the shadow is mapped read-only");
     return;
   }
@@ -158,7 +175,9 @@ Napi::Value EncoderBinding::encode(const Napi::CallbackInfo& info) {
   if (bitmap->pages() != pages_in(core_->memory->bytes())) {
     return rejected(env, EINVAL, "the bitmap has another number of pages than the memory");
   }
-  auto task = std::make_unique<EncodeTask>(env, *this, *dirty, *bitmap, core_);
+  Grain grain;
+  if (!to_grain(env, info[1], grain)) return env.Undefined();
+  auto task = std::make_unique<EncodeTask>(env, *this, *dirty, *bitmap, core_, grain);
   task->keep(info.This().As<Napi::Object>());
   task->keep(info[0].As<Napi::Object>());
   return Task::start(std::move(task));

@@ -118,7 +118,7 @@ Napi::Value open_memory(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
   const auto mapping = std::make_shared<Mapping>();
   const Status status =
-      mapping->open(path.c_str(), bytes, {flag(options, "writable"), flag(options, "create"), flag(options, "reserve")});
+      mapping->open(path.c_str(), bytes, {flag(options, "writable"), flag(options, "create"), flag(options, "reserve"), flag(options, "sparse")});
   if (!status.ok()) {
     throw_error(env, status.error, (std::string(status.what) + ": " + path).c_str());
     return env.Undefined();

@@ -63,6 +63,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("openPagemapScan", PagemapBinding::open);
   export_function("createEncoder", EncoderBinding::create);
   export_function("checkPayload", check_payload);
+  export_function("reservePayload", reserve_payload);
   export_function("applyPayloads", apply_payloads);
   export_function("digestOf", digest_of);
   export_function("crc32c", crc32c);
@@ -75,6 +76,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("copyPages", copy_pages);
   export_function("gatherPages", gather_pages);
   export_function("pageHashes", page_hashes);
+  export_function("skipUntouched", skip_untouched);
   export_function("firstDifference", first_difference);
   export_function("openDisk", DiskBinding::open);
   export_function("openRelay", RelayBinding::open);

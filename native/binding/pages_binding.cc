@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "../engine/extents.h"
 #include "../engine/page.h"
 #include "../engine/pages.h"
 #include "../engine/pool.h"
@@ -103,6 +104,19 @@ Napi::Value mark_pages(const Napi::CallbackInfo& info) {
     make_error(env, status).ThrowAsJavaScriptException();
   }
   return env.Undefined();
+}
+
+Napi::Value skip_untouched(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto memory = to_memory(env, info[0], "memory");
+  auto* binding = memory == nullptr ? nullptr : unwrap<BitmapBinding>(env, info[1], "bitmap");
+  Bitmap* const bitmap = binding == nullptr ? nullptr : binding->idle(env);
+  if (bitmap == nullptr) return env.Undefined();
+  if (bitmap->pages() != pages_in(memory->bytes())) {
+    throw_error(env, EINVAL, "the bitmap has another number of pages than the memory");
+    return env.Undefined();
+  }
+  return number(env, romulus::skip_untouched(*memory, *bitmap));
 }
 
 Napi::Value xor_pages(const Napi::CallbackInfo& info) {

@@ -11,6 +11,7 @@ Napi::Value xor_pages(const Napi::CallbackInfo& info);
 Napi::Value diff_pages(const Napi::CallbackInfo& info);
 Napi::Value copy_pages(const Napi::CallbackInfo& info);
 Napi::Value gather_pages(const Napi::CallbackInfo& info);
+Napi::Value skip_untouched(const Napi::CallbackInfo& info);
 Napi::Value page_hashes(const Napi::CallbackInfo& info);
 Napi::Value first_difference(const Napi::CallbackInfo& info);
 

@@ -15,6 +15,9 @@ struct ApplyOutcome {
   uint64_t apply_ns = 0;
 };
 
+/** Takes blocks for the pages of a checked payload, where a sparse image has none yet; ENOSPC. */
+Status reserve_payload(Mapping& image, std::span<const uint8_t> payload) noexcept;
+
 /**
  * Checks all payloads, then applies them, in parallel by payload; EBADMSG leaves the image as it was. Payloads of one
  * call name disjoint pages: if they do not, the image holds one or the other and the digest change is wrong, no worse.

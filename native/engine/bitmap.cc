@@ -15,15 +15,31 @@ Status Bitmap::create(uint64_t pages) noexcept {
   return status;
 }
 
-void Bitmap::set(uint64_t page, uint64_t count) noexcept {
+namespace {
+
+/** Calls with each word's index and the bits of it that lie within a range of pages. */
+template <typename F>
+void for_words(uint64_t page, uint64_t count, F&& body) noexcept {
   while (count > 0) {
     const uint64_t bit = page % 64;
     const uint64_t here = count < 64 - bit ? count : 64 - bit;
     const uint64_t mask = here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1;
-    data()[page / 64] |= mask << bit;
+    body(page / 64, mask << bit);
     page += here;
     count -= here;
   }
+}
+
+}  // namespace
+
+void Bitmap::set(uint64_t page, uint64_t count) noexcept {
+  for_words(page, count, [this](uint64_t w, uint64_t bits) { data()[w] |= bits; });
+}
+
+void Bitmap::clear(uint64_t page, uint64_t count) noexcept {
+  for_words(page, count, [this](uint64_t w, uint64_t bits) {
+    if ((data()[w] & bits) != 0) data()[w] &= ~bits;
+  });
 }
 
 void Bitmap::clear() noexcept {

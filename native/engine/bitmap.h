@@ -23,6 +23,7 @@ class Bitmap {
   void set(uint64_t page, uint64_t count = 1) noexcept;
   void set_all() noexcept { set(0, pages_); }
   void clear() noexcept;
+  void clear(uint64_t page, uint64_t count) noexcept;
   bool test(uint64_t page) const noexcept { return (data()[page / 64] >> (page % 64) & 1) != 0; }
   uint64_t count() const noexcept;
   /** Same number of pages. */

@@ -17,11 +17,26 @@ inline uint32_t popcount64(uint64_t v) noexcept {
 /** Index of the lowest set bit; `v` is not 0. */
 inline uint32_t lowest_bit(uint64_t v) noexcept { return static_cast<uint32_t>(__builtin_ctzll(v)); }
 
+/** Byte j is 0xff where bit j of `mask` is set, else 0. */
+inline uint64_t bytes_of_bits(uint32_t mask) noexcept {
+  const uint64_t spread = (mask * 0x0101010101010101u) & 0x8040201008040201u;  // bit j of byte j alone
+  const uint64_t high = ((spread & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | spread;
+  return (high >> 7 & 0x0101010101010101u) * 0xff;
+}
+
 template <typename T>
 inline T load_le(const uint8_t* from) noexcept {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the formats are little endian");
   T value;
   std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+/** Up to eight bytes as a little-endian number, reading nothing at or beyond `end`. */
+inline uint64_t load_up_to_8(const uint8_t* from, const uint8_t* end) noexcept {
+  if (end - from >= 8) return load_le<uint64_t>(from);
+  uint64_t value = 0;
+  std::memcpy(&value, from, static_cast<size_t>(end - from));
   return value;
 }
 

@@ -15,7 +15,8 @@ CpuFeatures detect() noexcept {
   found.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
   found.avx512 = found.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                 __builtin_cpu_supports("avx512vbmi2");
+                 __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") &&
+                 __builtin_cpu_supports("avx512vpopcntdq");
   found.vpclmul = found.avx512 && __builtin_cpu_supports("vpclmulqdq");
 #endif
   return found;

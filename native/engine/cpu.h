@@ -10,7 +10,7 @@ namespace romulus {
 struct CpuFeatures {
   bool sse42 = false;
   bool avx2 = false;
-  /** F, BW, DQ, VL, VBMI2 and the operating system's leave to use them. */
+  /** F, BW, DQ, VL, VBMI2, BITALG, VPOPCNTDQ and the operating system's leave to use them. */
   bool avx512 = false;
   /** Carry-less multiplication of whole 512-bit registers. */
   bool vpclmul = false;

@@ -144,21 +144,52 @@ ROMULUS_FOLD_TARGET uint32_t update_folding(uint32_t start, const uint8_t* from,
 
 #endif
 
+/** Product of two polynomials modulo ours, bit-reversed. */
+constexpr uint32_t multiply(uint32_t a, uint32_t b) noexcept {
+  uint32_t product = 0;
+  for (; a != 0; a <<= 1) {
+    product ^= (a >> 31) != 0 ? b : 0;
+    b = b >> 1 ^ ((b & 1) != 0 ? kPolynomial : 0);
+  }
+  return product;
+}
+
+/** x^(8 * 2^k) modulo the polynomial: what 2^k zero bytes multiply a CRC by. */
+constexpr std::array<uint32_t, 32> zero_byte_powers() noexcept {
+  std::array<uint32_t, 32> powers{};
+  powers[0] = uint32_t{1} << (31 - 8);
+  for (size_t k = 1; k < powers.size(); k++) powers[k] = multiply(powers[k - 1], powers[k - 1]);
+  return powers;
+}
+
+constexpr std::array<uint32_t, 32> kZeroBytes = zero_byte_powers();
+
+uint32_t update(uint32_t crc, std::span<const uint8_t> data) noexcept {
+#if defined(__x86_64__)
+  // Follows the kernels' level, so that every form can be tested on one machine.
+  if (&kernels() == &kAvx512Kernels && cpu_features().vpclmul && data.size() >= kFoldBytes) {
+    return update_folding(crc, data.data(), data.size());
+  }
+  if (&kernels() != &kPortableKernels && cpu_features().sse42) return update_sse42(crc, data.data(), data.size());
+#endif
+  return update_portable(crc, data.data(), data.size());
+}
+
 }  // namespace
 
 uint32_t crc32c_portable(std::span<const uint8_t> data) noexcept {
   return ~update_portable(~uint32_t{0}, data.data(), data.size());
 }
 
-uint32_t crc32c(std::span<const uint8_t> data) noexcept {
-#if defined(__x86_64__)
-  // Follows the kernels' level, so that every form can be tested on one machine.
-  if (&kernels() == &kAvx512Kernels && cpu_features().vpclmul && data.size() >= kFoldBytes) {
-    return ~update_folding(~uint32_t{0}, data.data(), data.size());
+uint32_t crc32c(std::span<const uint8_t> data) noexcept { return ~update(~uint32_t{0}, data); }
+
+uint32_t crc32c_append(uint32_t crc, std::span<const uint8_t> data) noexcept { return ~update(~crc, data); }
+
+uint32_t crc32c_join(uint32_t first, uint32_t second, uint32_t second_bytes) noexcept {
+  for (size_t k = 0; second_bytes != 0; k++, second_bytes >>= 1) {
+    if ((second_bytes & 1) != 0) first = multiply(kZeroBytes[k], first);
   }
-  if (&kernels() != &kPortableKernels && cpu_features().sse42) return ~update_sse42(~uint32_t{0}, data.data(), data.size());
-#endif
-  return crc32c_portable(data);
+  return first ^ second;
 }
 
 }  // namespace romulus

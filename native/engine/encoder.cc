@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "cpu.h"
 #include "pool.h"
+#include "scan.h"
 
 namespace romulus {
 namespace {
@@ -17,8 +18,6 @@ constexpr uint64_t kBatchPages = 32;
 constexpr uint64_t kMinPagesPerThread = 256;
 /** How far ahead pages are pulled into the caches; measured: 1 is too late, and from 2 on it makes little difference. */
 constexpr uint64_t kPrefetchPages = 3;
-/** Room for a kernel's stores beyond the end of the list. */
-constexpr uint64_t kListSlackBytes = 64 * sizeof(uint32_t);
 
 struct PageRange {
   uint64_t begin = 0;
@@ -37,25 +36,27 @@ struct Encoder::Epoch {
 
   const uint32_t* pages;
   uint64_t count;
+  Grain grain;
   std::vector<Slot> slots;
   alignas(64) std::atomic<uint64_t> next{0};
 };
 
 Encoder::Encoder(const Mapping& memory, const Mapping& shadow, uint32_t threads, SlabPool& slabs) noexcept
-    : memory_(memory), shadow_(shadow), threads_(threads), slabs_(slabs) {}
+    : memory_(memory), copies_(shadow), threads_(threads), slabs_(slabs) {}
 
 Status Encoder::prepare() noexcept {
-  if (Status status = pages_.anonymous(pages_in(memory_.bytes()) * sizeof(uint32_t) + kListSlackBytes); !status.ok()) {
-    return status;
-  }
-  return heads_.anonymous(threads_ * (slabs_.payload_bytes() + kStoreSlackBytes));
+  const uint64_t pages = pages_in(memory_.bytes());
+  if (Status status = shadow_.prepare(copies_, pages); !status.ok()) return status;
+  if (Status status = pages_.anonymous(scan_list_bytes((pages + 63) / 64)); !status.ok()) return status;
+  return scratch_.anonymous(threads_ * (kPageBytes + ChunkWriter::scratch_bytes(slabs_.payload_bytes())));
 }
 
 void Encoder::encode_slot(Epoch& epoch, uint32_t slot) noexcept {
   Epoch::Slot& mine = epoch.slots[slot];
-  ChunkWriter writer(slabs_, heads_.data() + slot * (slabs_.payload_bytes() + kStoreSlackBytes));
+  uint8_t* const zeros = scratch_.data() + slot * (kPageBytes + ChunkWriter::scratch_bytes(slabs_.payload_bytes()));
+  ChunkWriter writer(slabs_, zeros + kPageBytes);
   const auto encode_page = kernels().encode_page;
-  const auto bytes_of = [&](const Mapping& range, uint64_t index) { return range.data() + epoch.pages[index] * kPageBytes; };
+  const auto source_of = [&](uint64_t page) { return memory_.data() + page * kPageBytes; };
   bool has_room = true;
   while (has_room) {
     const uint64_t begin = epoch.next.fetch_add(kBatchPages, std::memory_order_relaxed);
@@ -67,25 +68,28 @@ void Encoder::encode_slot(Epoch& epoch, uint32_t slot) noexcept {
         has_room = false;
         break;
       }
-      const uint64_t ahead = std::min(i + kPrefetchPages, epoch.count - 1);
-      const PageEncode page = {bytes_of(memory_, i), bytes_of(shadow_, i),     epoch.pages[i],
-                               writer.word_masks(epoch.pages[i]), writer.data(),            bytes_of(memory_, ahead),
-                               bytes_of(shadow_, ahead)};
-      writer.add(page.page, encode_page(page), page.shadow, mine.counts);
+      const uint64_t page = epoch.pages[i];
+      const uint64_t ahead = epoch.pages[std::min(i + kPrefetchPages, epoch.count - 1)];
+      const Shadow::Base base = shadow_.base(page, zeros);
+      const PageDelta delta = encode_page({source_of(page), base.at, page, epoch.grain, writer.masks(), writer.data(),
+                                           source_of(ahead), shadow_.ahead(ahead, zeros)});
+      writer.add(page, delta, base.at, base.is_unknown, mine.counts);
+      mine.counts.digest_change += shadow_.settle(page, delta, zeros);
     }
   }
   writer.close(mine.chunks);
 }
 
-Status Encoder::encode(Bitmap& dirty, EncodeOutcome& outcome) noexcept {
+Status Encoder::encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome) noexcept {
   const uint64_t scan_start = now_ns();
   auto* const pages = reinterpret_cast<uint32_t*>(pages_.data());
-  const uint64_t count = kernels().take_pages(dirty.words().data(), dirty.words().size(), 0, pages);
+  const uint64_t count = scan_pages(dirty.words(), threads_, pages);
   const uint64_t encode_start = now_ns();
+  shadow_.admit({pages, count});
 
   const uint64_t useful = std::max<uint64_t>(1, count / kMinPagesPerThread);
   const auto width = static_cast<uint32_t>(std::min<uint64_t>(threads_, useful));
-  Epoch epoch{pages, count, std::vector<Epoch::Slot>(width)};
+  Epoch epoch{pages, count, grain, std::vector<Epoch::Slot>(width)};
   auto body = [&](uint32_t slot) noexcept { encode_slot(epoch, slot); };
   ThreadPool::shared().for_slots(width, body);
 

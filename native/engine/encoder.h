@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "bitmap.h"
+#include "delta.h"
 #include "mapping.h"
+#include "shadow.h"
 #include "slabs.h"
 #include "status.h"
 
@@ -46,7 +48,7 @@ class Encoder {
   static constexpr uint64_t kMinSlabBytes = 16 * 1024;
   static constexpr uint32_t kMaxSlabs = 65536;
 
-  /** `memory` and `shadow` have the same size, whole pages, and outlive the encoder's calls. */
+  /** `shadow` has the size of `memory` or less (shadow.h), whole pages both; they outlive the encoder's calls. */
   Encoder(const Mapping& memory, const Mapping& shadow, uint32_t threads, SlabPool& slabs) noexcept;
   Status prepare() noexcept;
 
@@ -54,7 +56,7 @@ class Encoder {
    * Encodes the pages set in `dirty`, clears their bits and updates the shadow. The guest may run meanwhile: what is sent,
    * the shadow and the digest agree in any case. One call at a time.
    */
-  Status encode(Bitmap& dirty, EncodeOutcome& outcome) noexcept;
+  Status encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome) noexcept;
 
   uint64_t digest() const noexcept { return digest_.load(std::memory_order_relaxed); }
   void reset_digest(uint64_t digest) noexcept { digest_.store(digest, std::memory_order_relaxed); }
@@ -64,14 +66,15 @@ class Encoder {
   void encode_slot(Epoch& epoch, uint32_t slot) noexcept;
 
   const Mapping& memory_;
-  const Mapping& shadow_;
+  const Mapping& copies_;
+  Shadow shadow_;
   const uint32_t threads_;
   SlabPool& slabs_;
   std::atomic<uint64_t> digest_{0};
   /** Dirty page numbers of the running epoch; room for every page of the guest, given memory on first touch. */
   Mapping pages_;
-  /** Head streams, one per thread, as long as a slab. */
-  Mapping heads_;
+  /** For each thread what its chunk writer needs, and a page of zeros. */
+  Mapping scratch_;
 };
 
 }  // namespace romulus

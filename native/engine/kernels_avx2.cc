@@ -8,6 +8,7 @@
 #include "bits.h"
 #include "digest.h"
 #include "kernels.h"
+#include "list_bits.h"
 
 #define ROMULUS_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 
@@ -83,16 +84,10 @@ ROMULUS_TARGET size_t take_pages(uint64_t* words, size_t count, uint64_t first_p
     }
     const size_t end = w + 16 <= count ? w + 16 : count;
     for (; w < end; w++) {
-      uint64_t bits = words[w];
+      const uint64_t bits = words[w];
       if (bits == 0) continue;
       words[w] = 0;
-      const auto base = static_cast<uint32_t>(first_page + w * 64);
-      if (bits == ~uint64_t{0}) {  // the inside of a run
-        for (uint32_t i = 0; i < 64; i++) out[i] = base + i;
-        out += 64;
-        continue;
-      }
-      for (; bits != 0; bits &= bits - 1) *out++ = base + lowest_bit(bits);
+      out = list_bits(bits, static_cast<uint32_t>(first_page + w * 64), out);
     }
   }
   return static_cast<size_t>(out - start);
@@ -116,21 +111,46 @@ ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   return lines;
 }
 
-/**
- * Both versions of a page to come. Between the two passes over the current page is the place for it: memory is busy while
- * the second pass computes, and the first pass of this page does not queue behind the next one's lines.
- */
-ROMULUS_TARGET inline void prefetch_ahead(const PageEncode& in) noexcept {
-  for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
+ROMULUS_TARGET inline uint64_t bytes_of_mask(uint32_t mask) noexcept {
+  return _pdep_u64(mask, 0x0101010101010101u) * 0xff;
+}
+
+/** Bit b set: byte b differs. */
+ROMULUS_TARGET inline uint64_t changed_bytes(const Line& a, const Line& b) noexcept {
+  const auto low = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a.low, b.low)));
+  const auto high = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a.high, b.high)));
+  return ~(low | uint64_t{high} << 32);
+}
+
+/** A line's words behind the word that comes before them. */
+struct alignas(64) LineWords {
+  uint64_t before;
+  uint64_t at[kWordsPerLine];
+};
+
+ROMULUS_TARGET inline LineWords words_of(const Line& line, uint64_t before) noexcept {
+  LineWords words;
+  words.before = before;
+  store_line(reinterpret_cast<uint8_t*>(words.at), line);
+  return words;
+}
+
+/** Of the words in `words`, those equal to the one before them. */
+inline uint32_t repeated(const LineWords& line, uint32_t words) noexcept {
+  uint32_t repeats = 0;
+  uint64_t before = line.before;
+  for (uint32_t j = 0; j < kWordsPerLine; j++) {
+    repeats |= uint32_t{line.at[j] == before} << j;
+    before = line.at[j];
   }
+  return repeats & words;
 }
 
 ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
   PageDelta found;
-  uint8_t* masks = in.word_masks;
+  uint8_t* masks = in.masks;
   uint8_t* data = in.data;
+  KindList kinds(found);
   __m256i digest = _mm256_setzero_si256();
   const uint64_t candidates = changed_lines(in);
   prefetch_ahead(in);
@@ -139,33 +159,75 @@ ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
     uint8_t* shadow = in.shadow + l * kLineBytes;
     const Line after = load_once(in.source + l * kLineBytes);
     const Line before = load_line(shadow);
-    const uint32_t mask = changed_words(after, before);
-    if (mask == 0) continue;  // the guest wrote the old value back in between
+    const uint32_t words = changed_words(after, before);
+    if (words == 0) continue;  // the guest wrote the old value back in between
     store_line(shadow, after);
-    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-      std::memcpy(data, shadow + lowest_bit(rest) * kWordBytes, kWordBytes);
-      data += kWordBytes;
+    const LineWords now = words_of(after, l == 0 ? 0 : load_le<uint64_t>(shadow - kWordBytes));
+    const uint32_t repeats = repeated(now, words);
+    const uint64_t changed = changed_bytes(after, before);
+    const uint64_t nonzero = changed_bytes(after, {_mm256_setzero_si256(), _mm256_setzero_si256()});
+    const auto count = static_cast<uint32_t>(_mm_popcnt_u32(words));
+    const auto repeat_count = static_cast<uint32_t>(_mm_popcnt_u32(repeats));
+    const uint32_t kind =
+        in.grain == Grain::words
+            ? cheapest_of_words(count, repeat_count)
+            : cheapest_of_all({count, repeat_count, static_cast<uint32_t>(_mm_popcnt_u64(changed)),
+                               static_cast<uint32_t>(_mm_popcnt_u64(nonzero & bytes_of_mask(words & ~repeats)))});
+    *masks++ = static_cast<uint8_t>(words);
+    if ((kind & 1) != 0) *masks++ = static_cast<uint8_t>(repeats);
+    const uint32_t kept = (kind & 1) != 0 ? words & ~repeats : words;
+    const uint64_t sent = (kind & 1) != 0 ? nonzero : changed;
+    for (uint32_t rest = kept; rest != 0; rest &= rest - 1) {
+      const uint32_t j = lowest_bit(rest);
+      if ((kind & 2) == 0) {
+        store_le(data, now.at[j]);
+        data += kWordBytes;
+        continue;
+      }
+      const auto bytes = static_cast<uint8_t>(sent >> (8 * j));
+      *masks++ = bytes;
+      store_le(data, _pext_u64(now.at[j], bytes_of_mask(bytes)));
+      data += _mm_popcnt_u32(bytes);
     }
-    *masks++ = static_cast<uint8_t>(mask);
+    kinds.add(kind);
+    found.words += count;
     found.line_mask |= uint64_t{1} << l;
     digest = _mm256_add_epi64(digest, change(in.page * kLinesPerPage + l, before, after));
   }
-  found.words = static_cast<uint32_t>((data - in.data) / kWordBytes);
+  kinds.end();
+  found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
+  found.data_bytes = static_cast<uint32_t>(data - in.data);
   found.digest_change = sum(digest);
   found.zero = found.words != 0 && is_zero_page(in.shadow);
   return found;
 }
 
-ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, uint64_t line_mask, const uint8_t* word_masks,
-                                    const uint8_t* data, const uint8_t* /*data_end*/) noexcept {
+ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
   __m256i digest = _mm256_setzero_si256();
-  for (; line_mask != 0; line_mask &= line_mask - 1) {
-    const uint64_t l = lowest_bit(line_mask);
+  const uint8_t* masks = delta.masks;
+  const uint8_t* data = delta.data;
+  uint32_t lines = 0;
+  for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
+    const uint64_t l = lowest_bit(left);
+    const uint32_t kind = kind_of(delta.kinds, lines++);
+    const uint32_t words = *masks++;
+    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
     uint8_t* line = page + l * kLineBytes;
     const Line before = load_line(line);
-    for (uint32_t mask = *word_masks++; mask != 0; mask &= mask - 1) {
-      std::memcpy(line + lowest_bit(mask) * kWordBytes, data, kWordBytes);
-      data += kWordBytes;
+    for (uint32_t rest = words; rest != 0; rest &= rest - 1) {
+      const uint32_t j = lowest_bit(rest);
+      uint8_t* word = line + j * kWordBytes;
+      if ((repeats >> j & 1) != 0) {
+        store_le(word, l == 0 && j == 0 ? uint64_t{0} : load_le<uint64_t>(word - kWordBytes));
+      } else if ((kind & 2) == 0) {
+        std::memcpy(word, data, kWordBytes);
+        data += kWordBytes;
+      } else {
+        const uint64_t bytes = bytes_of_mask(*masks);
+        const uint64_t kept = (kind & 1) != 0 ? 0 : load_le<uint64_t>(word) & ~bytes;
+        store_le(word, kept | _pdep_u64(load_up_to_8(data, delta.end), bytes));
+        data += _mm_popcnt_u32(*masks++);
+      }
     }
     digest = _mm256_add_epi64(digest, change(page_number * kLinesPerPage + l, before, load_line(line)));
   }

@@ -15,7 +15,7 @@
 #include "digest.h"
 #include "kernels.h"
 
-#define ROMULUS_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi,bmi2,popcnt,lzcnt")))
+#define ROMULUS_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512bitalg,avx512vpopcntdq,bmi,bmi2,popcnt,lzcnt")))
 
 namespace romulus {
 namespace {
@@ -47,15 +47,13 @@ ROMULUS_TARGET inline uint64_t sum(__m512i lanes) noexcept {
   return parts[0] + parts[1] + parts[2] + parts[3] + parts[4] + parts[5] + parts[6] + parts[7];
 }
 
-/** Widens the byte positions in `positions` to page numbers, 16 a store, until `count` are written. */
+/** Widens the byte positions in `positions` to page numbers, 16 a store, and writes at least `count` of them. */
 ROMULUS_TARGET inline void store_pages(__m512i positions, uint32_t base, uint32_t count, uint32_t* out) noexcept {
   const __m512i bases = _mm512_set1_epi32(static_cast<int>(base));
   _mm512_storeu_si512(out, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(positions))));
-  if (count <= 16) return;
+  if (count <= 16) return;  // the only branch: dense words have any number of bits
   _mm512_storeu_si512(out + 16, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 1))));
-  if (count <= 32) return;
   _mm512_storeu_si512(out + 32, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 2))));
-  if (count <= 48) return;
   _mm512_storeu_si512(out + 48, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 3))));
 }
 
@@ -115,6 +113,7 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
 /** First look: which lines differ, without branches. */
 ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   alignas(64) uint8_t masks[kLinesPerPage];
+#pragma GCC unroll 16
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
     masks[l] = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(in.source + l * kLineBytes),
                                         _mm512_loadu_si512(in.shadow + l * kLineBytes));
@@ -123,59 +122,240 @@ ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   return _mm512_test_epi8_mask(all, all);
 }
 
-/**
- * Both versions of a page to come. Between the two passes over the current page is the place for it: memory is busy while
- * the second pass computes, and the first pass of this page does not queue behind the next one's lines.
- */
-ROMULUS_TARGET inline void prefetch_ahead(const PageEncode& in) noexcept {
-  for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_source + l * kLineBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(in.ahead_shadow + l * kLineBytes), _MM_HINT_T0);
+/** Bytes 8j to 8j+7 are named by bit j of `mask`. */
+ROMULUS_TARGET inline uint64_t bytes_of_words(uint32_t mask) noexcept {
+  const uint64_t lowest = _pdep_u64(mask, 0x0101010101010101u);
+  return (lowest << 8) - lowest;
+}
+
+/** The line's words moved up by one; the word before the line comes first, which before a page is zero. */
+ROMULUS_TARGET inline __m512i words_before(__m512i line, uint64_t number, const uint8_t* at) noexcept {
+  alignas(64) static constexpr uint8_t kNoLine[kLineBytes] = {};
+  return _mm512_alignr_epi64(line, _mm512_loadu_si512(number == 0 ? kNoLine : at - kLineBytes), 7);
+}
+
+/** What both grains go over the changed lines with. */
+struct Lines {
+  uint64_t changed = 0;
+  uint64_t count = 0;
+  uint64_t words = 0;
+  __m512i digest;
+};
+
+ROMULUS_TARGET inline void finish(PageDelta& found, const PageEncode& in, const Lines& lines) noexcept {
+  found.line_mask = lines.changed;
+  found.words = static_cast<uint32_t>(lines.words);
+  found.digest_change = sum(lines.digest);
+  found.zero = lines.changed != 0 && is_zero_page(in.shadow);
+}
+
+/** Kinds from their low and their high bits, one bit a line. */
+ROMULUS_TARGET inline void set_kinds(PageDelta& found, uint64_t low, uint64_t high) noexcept {
+  for (int half = 0; half < 2; half++) {
+    found.kinds[half] = _pdep_u64(low >> (32 * half), 0x5555555555555555u) | _pdep_u64(high >> (32 * half), 0xaaaaaaaaaaaaaaaau);
   }
 }
 
-ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
-  PageDelta found;
-  uint8_t* masks = in.word_masks;
+/** A line that repeats a word is of kind 1, any other of kind 0: that is the cheapest of the two. */
+ROMULUS_TARGET PageDelta encode_words(const PageEncode& in) noexcept {
+  uint8_t* masks = in.masks;
   uint8_t* data = in.data;
-  __m512i digest = _mm512_setzero_si512();
-  const uint64_t candidates = changed_lines(in);
+  uint64_t repeating = 0;
+  Lines lines;
+  lines.digest = _mm512_setzero_si512();
+  const uint64_t first_line = in.page * kLinesPerPage;
+  uint64_t left = changed_lines(in);
   prefetch_ahead(in);
-  for (uint64_t left = candidates; left != 0; left &= left - 1) {
+  for (; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
-    uint8_t* shadow = in.shadow + l * kLineBytes;
+    uint8_t* const shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);
     const __m512i before = _mm512_loadu_si512(shadow);
-    const __mmask8 mask = _mm512_cmpneq_epi64_mask(after, before);
-    if (mask == 0) continue;  // the guest wrote the old value back in between
+    const uint32_t words = _mm512_cmpneq_epi64_mask(after, before);
+    if (words == 0) continue;  // the guest wrote the old value back in between
+    const uint32_t repeats = _mm512_mask_cmpeq_epi64_mask(static_cast<__mmask8>(words), after, words_before(after, l, shadow));
+    const uint32_t kept = words ^ repeats;
     _mm512_storeu_si512(shadow, after);
-    _mm512_storeu_si512(data, _mm512_maskz_compress_epi64(mask, after));
-    data += static_cast<uint64_t>(_mm_popcnt_u32(mask)) * kWordBytes;
-    *masks++ = mask;
-    found.line_mask |= uint64_t{1} << l;
-    digest = _mm512_add_epi64(digest, change(lane_keys(in.page * kLinesPerPage + l), before, after));
+    _mm512_storeu_si512(data, _mm512_maskz_compress_epi64(static_cast<__mmask8>(kept), after));
+    data += static_cast<uint64_t>(_mm_popcnt_u32(kept)) * kWordBytes;
+    store_le(masks, static_cast<uint16_t>(words | repeats << 8));
+    const uint64_t repeats_some = repeats != 0;
+    masks += 1 + repeats_some;
+    repeating |= repeats_some << lines.count++;
+    lines.words += static_cast<uint64_t>(_mm_popcnt_u32(words));
+    lines.changed |= left & -left;
+    lines.digest = _mm512_add_epi64(lines.digest, change(lane_keys(first_line + l), before, after));
   }
-  found.words = static_cast<uint32_t>((data - in.data) / kWordBytes);
-  found.digest_change = sum(digest);
-  found.zero = found.words != 0 && is_zero_page(in.shadow);
+  PageDelta found;
+  set_kinds(found, repeating, 0);
+  found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
+  found.data_bytes = static_cast<uint32_t>(data - in.data);
+  finish(found, in, lines);
   return found;
 }
 
-ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, uint64_t line_mask, const uint8_t* word_masks,
-                                    const uint8_t* data, const uint8_t* data_end) noexcept {
+/** Of each changed line, in order, what its kind follows from. */
+struct alignas(64) LineMasks {
+  uint8_t words[kLinesPerPage] = {};
+  uint8_t repeats[kLinesPerPage] = {};
+  /** Words that go into the data stream, once the kind is known. */
+  uint8_t kept[kLinesPerPage];
+  uint8_t kinds[kLinesPerPage];
+  /** Bytes that changed, and bytes that are not zero. */
+  uint64_t bytes[2][kLinesPerPage];
+};
+
+/** bytes_of_words() of eight lines at once. */
+ROMULUS_TARGET inline __m512i bytes_of_eight(const uint8_t* words) noexcept {
+  const __m512i each = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(words)));
+  const __m512i spread = _mm512_shuffle_epi8(each, _mm512_set4_epi32(0x08080808, 0x08080808, 0, 0));
+  const __mmask64 set = _mm512_test_epi8_mask(spread, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201u)));
+  return _mm512_movm_epi8(set);
+}
+
+/** cheapest_of_all() of all lines at once, a byte each; also leaves only kept words' bytes among those not zero. */
+ROMULUS_TARGET inline void choose_kinds(LineMasks& of, uint64_t lines, PageDelta& found) noexcept {
+  const __m512i words = _mm512_load_si512(of.words);
+  const __m512i repeats = _mm512_load_si512(of.repeats);
+  const __m512i unrepeated = _mm512_xor_si512(words, repeats);
+  _mm512_store_si512(of.kept, unrepeated);
+  alignas(64) uint8_t changed_bytes[kLinesPerPage] = {};
+  alignas(64) uint8_t nonzero_bytes[kLinesPerPage] = {};
+  for (uint64_t i = 0; i < lines; i += 8) {
+    const __m512i changed = _mm512_load_si512(of.bytes[0] + i);
+    const __m512i nonzero = _mm512_and_si512(_mm512_load_si512(of.bytes[1] + i), bytes_of_eight(of.kept + i));
+    _mm512_store_si512(of.bytes[1] + i, nonzero);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(changed_bytes + i), _mm512_cvtepi64_epi8(_mm512_popcnt_epi64(changed)));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(nonzero_bytes + i), _mm512_cvtepi64_epi8(_mm512_popcnt_epi64(nonzero)));
+  }
+  const __m512i one = _mm512_set1_epi8(1);
+  const __m512i count = _mm512_popcnt_epi8(words);
+  const __m512i kept = _mm512_popcnt_epi8(unrepeated);
+  // A count is below 16, so eight times it stays within its byte.
+  const __m512i costs[4] = {_mm512_slli_epi64(count, 3), _mm512_add_epi8(_mm512_slli_epi64(kept, 3), one),
+                            _mm512_add_epi8(count, _mm512_load_si512(changed_bytes)),
+                            _mm512_add_epi8(_mm512_add_epi8(kept, one), _mm512_load_si512(nonzero_bytes))};
+  const __m512i least =
+      _mm512_min_epu8(_mm512_min_epu8(costs[0], costs[1]), _mm512_min_epu8(costs[2], costs[3]));
+  const __mmask64 is[3] = {_mm512_cmpeq_epi8_mask(costs[0], least), _mm512_cmpeq_epi8_mask(costs[1], least),
+                           _mm512_cmpeq_epi8_mask(costs[2], least)};
+  const __mmask64 high = ~(is[0] | is[1]);
+  const __mmask64 low = ~is[0] & (is[1] | ~is[2]);
+  const uint64_t used = lines == 64 ? ~uint64_t{0} : (uint64_t{1} << lines) - 1;
+  set_kinds(found, low & used, high & used);
+  _mm512_store_si512(of.kinds, _mm512_mask_add_epi8(_mm512_maskz_mov_epi8(low, one), high, _mm512_maskz_mov_epi8(low, one),
+                                                    _mm512_set1_epi8(2)));
+  // All changed words are kept where repeats are not named.
+  _mm512_store_si512(of.kept, _mm512_mask_mov_epi8(words, low, unrepeated));
+}
+
+ROMULUS_TARGET PageDelta encode_bytes(const PageEncode& in) noexcept {
+  LineMasks of;
+  Lines lines;
+  lines.digest = _mm512_setzero_si512();
+  const uint64_t first_line = in.page * kLinesPerPage;
+  uint64_t left = changed_lines(in);
+  prefetch_ahead(in);
+  for (; left != 0; left &= left - 1) {
+    const uint64_t l = lowest_bit(left);
+    uint8_t* const shadow = in.shadow + l * kLineBytes;
+    const __m512i after = load_once(in.source + l * kLineBytes);
+    const __m512i before = _mm512_loadu_si512(shadow);
+    const __mmask8 words = _mm512_cmpneq_epi64_mask(after, before);
+    if (words == 0) continue;  // the guest wrote the old value back in between
+    const uint64_t i = lines.count++;
+    of.words[i] = words;
+    of.repeats[i] = _mm512_mask_cmpeq_epi64_mask(words, after, words_before(after, l, shadow));
+    of.bytes[0][i] = _mm512_cmpneq_epi8_mask(after, before);
+    of.bytes[1][i] = _mm512_test_epi8_mask(after, after);
+    _mm512_storeu_si512(shadow, after);
+    lines.words += static_cast<uint64_t>(_mm_popcnt_u32(words));
+    lines.changed |= left & -left;
+    lines.digest = _mm512_add_epi64(lines.digest, change(lane_keys(first_line + l), before, after));
+  }
+  PageDelta found;
+  finish(found, in, lines);
+  if (lines.count == 0) return found;
+  choose_kinds(of, lines.count, found);
+  uint8_t* masks = in.masks;
+  uint8_t* data = in.data;
+  uint64_t i = 0;
+  for (left = lines.changed; left != 0; left &= left - 1, i++) {
+    const __m512i line = _mm512_loadu_si512(in.shadow + lowest_bit(left) * kLineBytes);  // as it was compared
+    const uint64_t kind = of.kinds[i];
+    const uint64_t all = bytes_of_words(of.kept[i]);
+    const uint64_t whole_words = (kind >> 1) - 1;  // all ones for kinds 0 and 1
+    const uint64_t sent = all & (of.bytes[kind & 1][i] | whole_words);
+    _mm512_storeu_si512(data, _mm512_maskz_compress_epi8(sent, line));
+    data += _mm_popcnt_u64(sent);
+    masks[0] = of.words[i];
+    masks[1] = of.repeats[i];
+    masks += 1 + (kind & 1);
+    store_le(masks, _pext_u64(sent, all));
+    masks += _mm_popcnt_u32(of.kept[i]) & (0 - (kind >> 1));
+  }
+  found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
+  found.data_bytes = static_cast<uint32_t>(data - in.data);
+  return found;
+}
+
+ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
+  return in.grain == Grain::words ? encode_words(in) : encode_bytes(in);
+}
+
+/** For each mask of repeats the lane that each lane takes its word from; 15 is the word before the line. */
+struct RepeatLanes {
+  uint64_t of[256];
+};
+
+constexpr RepeatLanes repeat_lanes() noexcept {
+  RepeatLanes lanes{};
+  for (uint32_t mask = 0; mask < 256; mask++) {
+    uint64_t source = 15;
+    for (uint32_t lane = 0; lane < 8; lane++) {
+      if ((mask >> lane & 1) == 0) source = lane;
+      lanes.of[mask] |= source << (8 * lane);
+    }
+  }
+  return lanes;
+}
+
+constexpr RepeatLanes kRepeatLanes = repeat_lanes();
+
+ROMULUS_TARGET inline __m512i spread_repeats(__m512i line, uint32_t repeats, uint64_t number, const uint8_t* at) noexcept {
+  alignas(64) static constexpr uint8_t kNoLine[kLineBytes] = {};
+  const __m512i previous = _mm512_loadu_si512(number == 0 ? kNoLine : at - kLineBytes);
+  const __m512i lanes = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128(static_cast<long long>(kRepeatLanes.of[repeats])));
+  return _mm512_permutex2var_epi64(line, lanes, previous);
+}
+
+ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
   __m512i digest = _mm512_setzero_si512();
-  for (; line_mask != 0; line_mask &= line_mask - 1) {
-    const uint64_t l = lowest_bit(line_mask);
-    const __mmask8 mask = *word_masks++;
-    const auto words = static_cast<uint64_t>(_mm_popcnt_u32(mask));
-    const __m512i packed = data_end - data >= 64
-                               ? _mm512_loadu_si512(data)
-                               : _mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << words) - 1), data);
+  const uint8_t* masks = delta.masks;
+  const uint8_t* data = delta.data;
+  uint32_t lines = 0;
+  for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
+    const uint64_t l = lowest_bit(left);
+    const uint32_t kind = kind_of(delta.kinds, lines++);
+    const uint32_t words = *masks++;
+    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
+    const uint32_t kept = words & ~repeats;
+    uint64_t sent = bytes_of_words(kept);
+    if ((kind & 2) != 0) {
+      sent = _pdep_u64(load_up_to_8(masks, delta.end), sent);
+      masks += _mm_popcnt_u32(kept);
+    }
+    const auto bytes = static_cast<uint64_t>(_mm_popcnt_u64(sent));
+    const __m512i packed = delta.end - data >= 64 ? _mm512_loadu_si512(data)
+                                                  : _mm512_maskz_loadu_epi8(_bzhi_u64(~uint64_t{0}, static_cast<uint32_t>(bytes)), data);
+    data += bytes;
     uint8_t* line = page + l * kLineBytes;
     const __m512i before = _mm512_loadu_si512(line);
-    const __m512i after = _mm512_mask_expand_epi64(before, mask, packed);
+    const uint32_t cleared = kind == static_cast<uint32_t>(LineKind::nonzero) ? kept : 0;
+    const __m512i base = _mm512_maskz_mov_epi64(static_cast<__mmask8>(~cleared), before);
+    __m512i after = _mm512_mask_expand_epi8(base, sent, packed);
+    if (repeats != 0) after = spread_repeats(after, repeats, l, line);
     _mm512_storeu_si512(line, after);
-    data += words * kWordBytes;
     digest = _mm512_add_epi64(digest, change(lane_keys(page_number * kLinesPerPage + l), before, after));
   }
   return sum(digest);

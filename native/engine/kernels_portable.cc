@@ -4,6 +4,7 @@
 #include "bits.h"
 #include "digest.h"
 #include "kernels.h"
+#include "list_bits.h"
 
 namespace romulus {
 namespace {
@@ -35,18 +36,65 @@ size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* 
       w += 7;
       continue;
     }
-    uint64_t bits = words[w];
+    const uint64_t bits = words[w];
     if (bits == 0) continue;
     words[w] = 0;
-    const auto base = static_cast<uint32_t>(first_page + w * 64);
-    if (bits == ~uint64_t{0}) {  // the inside of a run
-      for (uint32_t i = 0; i < 64; i++) out[i] = base + i;
-      out += 64;
-      continue;
-    }
-    for (; bits != 0; bits &= bits - 1) *out++ = base + lowest_bit(bits);
+    out = list_bits(bits, static_cast<uint32_t>(first_page + w * 64), out);
   }
   return static_cast<size_t>(out - start);
+}
+
+/** Packs the bytes of `word` named by `mask` at `to`; returns how many. */
+uint64_t gather_bytes(uint64_t word, uint32_t mask, uint8_t* to) noexcept {
+  uint8_t* const start = to;
+  for (uint32_t j = 0; j < kWordBytes; j++) {
+    *to = static_cast<uint8_t>(word >> (8 * j));
+    to += mask >> j & 1;
+  }
+  return static_cast<uint64_t>(to - start);
+}
+
+/** The reverse: `base` with the named bytes replaced by those at `from`, which is moved on. */
+uint64_t scatter_bytes(uint64_t base, uint32_t mask, const uint8_t*& from) noexcept {
+  for (; mask != 0; mask &= mask - 1) {
+    const uint32_t at = 8 * lowest_bit(mask);
+    base = (base & ~(uint64_t{0xff} << at)) | uint64_t{*from++} << at;
+  }
+  return base;
+}
+
+/** Bit j set: byte j is not zero. */
+uint32_t nonzero_bytes(uint64_t word) noexcept {
+  uint32_t mask = 0;
+  for (uint32_t j = 0; j < kWordBytes; j++) mask |= uint32_t{(word >> (8 * j) & 0xff) != 0} << j;
+  return mask;
+}
+
+/** What became of one line: masks over its words and, for each word, over its bytes. */
+struct LineChange {
+  uint32_t words = 0;
+  uint32_t repeats = 0;
+  uint8_t changed[kWordsPerLine];
+  uint8_t nonzero[kWordsPerLine];
+  LineCounts counts = {};
+};
+
+LineChange compare_line(const uint64_t (&now)[kWordsPerLine], const uint64_t (&before)[kWordsPerLine], uint64_t previous) noexcept {
+  LineChange found;
+  for (uint32_t j = 0; j < kWordsPerLine; j++) {
+    const bool repeats = now[j] == previous;
+    previous = now[j];
+    if (now[j] == before[j]) continue;
+    found.words |= 1u << j;
+    found.repeats |= uint32_t{repeats} << j;
+    found.changed[j] = static_cast<uint8_t>(nonzero_bytes(now[j] ^ before[j]));
+    found.nonzero[j] = static_cast<uint8_t>(nonzero_bytes(now[j]));
+    found.counts.words++;
+    found.counts.repeats += repeats;
+    found.counts.changed_bytes += popcount64(found.changed[j]);
+    if (!repeats) found.counts.nonzero_bytes += popcount64(found.nonzero[j]);
+  }
+  return found;
 }
 
 PageDelta encode_page(const PageEncode& in) noexcept {
@@ -54,51 +102,75 @@ PageDelta encode_page(const PageEncode& in) noexcept {
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
     candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
   }
-  for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    __builtin_prefetch(in.ahead_source + l * kLineBytes);
-    __builtin_prefetch(in.ahead_shadow + l * kLineBytes, 1);
-  }
+  prefetch_ahead(in);
   PageDelta found;
-  uint8_t* masks = in.word_masks;
+  uint8_t* masks = in.masks;
   uint8_t* data = in.data;
+  KindList kinds(found);
   for (uint64_t left = candidates; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     uint64_t now[kWordsPerLine];
+    uint64_t before[kWordsPerLine];
     load_line_once(in.source + l * kLineBytes, now);
+    std::memcpy(before, shadow, kLineBytes);
+    const LineChange line = compare_line(now, before, l == 0 ? 0 : load_le<uint64_t>(shadow - kWordBytes));
+    if (line.words == 0) continue;  // the guest wrote the old value back in between
+    std::memcpy(shadow, now, kLineBytes);
+    const uint32_t kind = in.grain == Grain::words ? cheapest_of_words(line.counts.words, line.counts.repeats)
+                                                   : cheapest_of_all(line.counts);
+    *masks++ = static_cast<uint8_t>(line.words);
+    if ((kind & 1) != 0) *masks++ = static_cast<uint8_t>(line.repeats);
     const uint64_t key = line_key(in.page * kLinesPerPage + l);
-    uint8_t mask = 0;
-    for (uint64_t j = 0; j < kWordsPerLine; j++) {
-      const uint64_t before = load_le<uint64_t>(shadow + j * kWordBytes);
-      if (before == now[j]) continue;
-      mask |= static_cast<uint8_t>(1u << j);
-      found.digest_change += digest_change(key, j, before, now[j]);
-      store_le(shadow + j * kWordBytes, now[j]);
-      store_le(data, now[j]);
-      data += kWordBytes;
+    for (uint32_t left_words = line.words; left_words != 0; left_words &= left_words - 1) {
+      const uint32_t j = lowest_bit(left_words);
+      found.digest_change += digest_change(key, j, before[j], now[j]);
+      if ((kind & 1) != 0 && (line.repeats >> j & 1) != 0) continue;
+      if ((kind & 2) == 0) {
+        store_le(data, now[j]);
+        data += kWordBytes;
+        continue;
+      }
+      *masks = (kind & 1) != 0 ? line.nonzero[j] : line.changed[j];
+      data += gather_bytes(now[j], *masks++, data);
     }
-    if (mask == 0) continue;  // the guest wrote the old value back in between
-    *masks++ = mask;
+    kinds.add(kind);
+    found.words += line.counts.words;
     found.line_mask |= uint64_t{1} << l;
   }
-  found.words = static_cast<uint32_t>((data - in.data) / kWordBytes);
+  kinds.end();
+  found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
+  found.data_bytes = static_cast<uint32_t>(data - in.data);
   found.zero = found.words != 0 && is_zero(in.shadow, kPageBytes);
   return found;
 }
 
-uint64_t apply_delta(uint8_t* page, uint64_t page_number, uint64_t line_mask, const uint8_t* word_masks,
-                     const uint8_t* data, const uint8_t* /*data_end*/) noexcept {
+uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
   uint64_t change = 0;
-  for (; line_mask != 0; line_mask &= line_mask - 1) {
-    const uint64_t l = lowest_bit(line_mask);
+  const uint8_t* masks = delta.masks;
+  const uint8_t* data = delta.data;
+  uint32_t lines = 0;
+  for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
+    const uint64_t l = lowest_bit(left);
     const uint64_t key = line_key(page_number * kLinesPerPage + l);
-    for (uint32_t mask = *word_masks++; mask != 0; mask &= mask - 1) {
-      const uint64_t j = lowest_bit(mask);
+    const uint32_t kind = kind_of(delta.kinds, lines++);
+    const uint32_t words = *masks++;
+    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
+    for (uint32_t rest = words; rest != 0; rest &= rest - 1) {
+      const uint32_t j = lowest_bit(rest);
       uint8_t* word = page + l * kLineBytes + j * kWordBytes;
-      const uint64_t after = load_le<uint64_t>(data);
-      change += digest_change(key, j, load_le<uint64_t>(word), after);
+      const uint64_t before = load_le<uint64_t>(word);
+      uint64_t after;
+      if ((repeats >> j & 1) != 0) {
+        after = l == 0 && j == 0 ? 0 : load_le<uint64_t>(word - kWordBytes);
+      } else if ((kind & 2) == 0) {
+        after = load_le<uint64_t>(data);
+        data += kWordBytes;
+      } else {
+        after = scatter_bytes((kind & 1) != 0 ? 0 : before, *masks++, data);
+      }
+      change += digest_change(key, j, before, after);
       store_le(word, after);
-      data += kWordBytes;
     }
   }
   return change;

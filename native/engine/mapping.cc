@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "page.h"
 
 namespace romulus {
 namespace {
@@ -49,11 +52,44 @@ Status Mapping::open(const char* path, uint64_t bytes, Options options) noexcept
       data_ = static_cast<uint8_t*>(at);
       bytes_ = bytes;
       writable_ = writable;
+      fd_ = fd;
+      if (options.sparse) find_reserved();
+      return {};
     }
   }
-  if (!status.ok() && made) unlink(path);
+  if (made) unlink(path);
   ::close(fd);
   return status;
+}
+
+Status Mapping::reserve_extents(uint64_t first, uint64_t count) noexcept {
+  constexpr uint64_t kExtentBytes = kExtentPages * kPageBytes;
+  for (uint64_t e = first / kExtentPages; e * kExtentPages < first + count; e++) {
+    if (is_reserved(e)) continue;
+    const uint64_t begin = e * kExtentBytes;
+    const uint64_t length = bytes_ - begin < kExtentBytes ? bytes_ - begin : kExtentBytes;
+    const int error = posix_fallocate(fd_, static_cast<off_t>(begin), static_cast<off_t>(length));
+    if (error != 0) return {error, "reserving space failed"};
+    __atomic_fetch_or(&reserved_[e / 64], uint64_t{1} << e % 64, __ATOMIC_RELAXED);
+  }
+  return {};
+}
+
+void Mapping::find_reserved() noexcept {
+  const uint64_t extents = (pages_in(bytes_) + kExtentPages - 1) / kExtentPages;
+  reserved_.assign((extents + 63) / 64, 0);
+  constexpr uint64_t kExtentBytes = kExtentPages * kPageBytes;
+  for (off_t at = 0; static_cast<uint64_t>(at) < bytes_;) {
+    const off_t data = lseek(fd_, at, SEEK_DATA);
+    const off_t hole = data < 0 ? -1 : lseek(fd_, data, SEEK_HOLE);
+    if (hole < 0) return;
+    // Whoever wrote a page had reserved its extent. One reserved and never written counts as a hole, and is reserved again.
+    const uint64_t end = std::min((static_cast<uint64_t>(hole) + kExtentBytes - 1) / kExtentBytes, extents);
+    for (uint64_t e = static_cast<uint64_t>(data) / kExtentBytes; e < end; e++) {
+      reserved_[e / 64] |= uint64_t{1} << e % 64;
+    }
+    at = hole;
+  }
 }
 
 Status Mapping::anonymous(uint64_t bytes) noexcept {
@@ -84,6 +120,9 @@ void Mapping::close() noexcept {
   bytes_ = 0;
   writable_ = false;
   owned_ = true;
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+  reserved_.clear();
 }
 
 }  // namespace romulus

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "digest.h"
+#include "extents.h"
 #include "page.h"
 #include "payload.h"
 #include "pool.h"
@@ -15,8 +16,8 @@ namespace romulus {
 namespace {
 
 constexpr uint64_t kWordsPerPage = kPageBytes / kWordBytes;
-/** Pages a thread compares at once: 1 MiB. */
-constexpr uint64_t kComparePages = 256;
+/** What a thread compares at once. */
+constexpr uint64_t kCompareBytes = 1024 * 1024;
 
 uint8_t* page_at(const Mapping& memory, uint64_t page) noexcept { return memory.data() + page * kPageBytes; }
 
@@ -97,6 +98,7 @@ void hash_pages(const Mapping& memory, uint64_t first, std::span<uint64_t> out) 
 
 uint64_t first_difference(const Mapping& a, const Mapping& b, uint32_t threads) noexcept {
   const uint64_t pages = pages_in(a.bytes());
+  const std::vector<Extent> pieces = cut(united(touched_extents(a), touched_extents(b)), kCompareBytes);
   std::atomic<uint64_t> next{0};
   std::atomic<uint64_t> lowest{pages};
   const auto found = [&](uint64_t page) noexcept {
@@ -106,9 +108,11 @@ uint64_t first_difference(const Mapping& a, const Mapping& b, uint32_t threads) 
   };
   auto body = [&](uint32_t) noexcept {
     for (;;) {
-      const uint64_t begin = next.fetch_add(kComparePages, std::memory_order_relaxed);
+      const uint64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= pieces.size()) return;
+      const uint64_t begin = pages_in(pieces[piece].begin);
+      const uint64_t end = pages_in(pieces[piece].end);
       if (begin >= lowest.load(std::memory_order_relaxed)) return;
-      const uint64_t end = std::min(begin + kComparePages, pages);
       if (std::memcmp(page_at(a, begin), page_at(b, begin), (end - begin) * kPageBytes) == 0) continue;
       uint64_t page = begin;
       while (std::memcmp(page_at(a, page), page_at(b, page), kPageBytes) == 0) page++;

@@ -7,18 +7,31 @@
 #include "bits.h"
 
 namespace romulus {
+namespace {
+
+uint64_t left_between(const uint8_t* from, const uint8_t* end) noexcept { return static_cast<uint64_t>(end - from); }
+
+/** Whether one of the lowest `count` bytes (1 to 8) is zero. */
+bool has_zero_byte(uint64_t bytes, uint32_t count) noexcept {
+  if (count < 8) bytes |= ~uint64_t{0} << (8 * count);
+  return ((bytes - 0x0101010101010101u) & ~bytes & 0x8080808080808080u) != 0;
+}
+
+}  // namespace
 
 Status PayloadReader::open(std::span<const uint8_t> payload, uint64_t pages) noexcept {
   if (payload.size() > kMaxPayloadBytes) return {EBADMSG, "payload is longer than the limit"};
   if (payload.size() < kPayloadHeaderBytes) return {EBADMSG, "payload is shorter than its header"};
   std::memcpy(&header_, payload.data(), sizeof header_);
   if (header_.magic != kPayloadMagic) return {EBADMSG, "payload has another format or version"};
-  if (kPayloadHeaderBytes + uint64_t{header_.data_bytes} + header_.head_bytes != payload.size()) {
+  if (kPayloadHeaderBytes + uint64_t{header_.data_bytes} + header_.mask_bytes + header_.head_bytes != payload.size()) {
     return {EBADMSG, "payload length differs from its header"};
   }
   data_ = payload.data() + kPayloadHeaderBytes;
   data_end_ = data_ + header_.data_bytes;
-  head_ = data_end_;
+  masks_ = data_end_;
+  masks_end_ = masks_ + header_.mask_bytes;
+  head_ = masks_end_;
   head_end_ = head_ + header_.head_bytes;
   limit_ = pages;
   next_page_ = 0;
@@ -36,47 +49,71 @@ bool PayloadReader::read_number(uint64_t& value) noexcept {
   return false;
 }
 
-uint64_t PayloadReader::count_words(const uint8_t* masks, uint64_t lines) noexcept {
-  uint64_t words = 0;
-  uint64_t at = 0;
-  for (; at + 8 <= lines; at += 8) {
-    const uint64_t eight = load_le<uint64_t>(masks + at);
-    const bool has_empty = ((eight - 0x0101010101010101u) & ~eight & 0x8080808080808080u) != 0;
-    if (has_empty) return 0;
-    words += popcount64(eight);
+bool PayloadReader::read_lines(DeltaView& delta) noexcept {
+  if (head_ == head_end_) return false;
+  uint32_t groups = *head_++;
+  if (groups == 0 || left_between(head_, head_end_) < popcount64(groups)) return false;
+  delta.line_mask = 0;
+  for (; groups != 0; groups &= groups - 1) {
+    if (*head_ == 0) return false;
+    delta.line_mask |= uint64_t{*head_++} << (8 * lowest_bit(groups));
   }
-  uint64_t rest = 0;
-  for (; at < lines; at++) {
-    if (masks[at] == 0) return 0;
-    rest = rest << 8 | masks[at];
+  const uint32_t lines = popcount64(delta.line_mask);
+  const uint32_t bytes = (lines + 3) / 4;
+  if (left_between(head_, head_end_) < bytes) return false;
+  delta.kinds = head_;
+  head_ += bytes;
+  const bool has_stray_bits = lines % 4 != 0 && head_[-1] >> (2 * (lines % 4)) != 0;
+  return !has_stray_bits;
+}
+
+bool PayloadReader::read_masks(const DeltaView& delta, uint64_t& data_bytes) noexcept {
+  const uint32_t lines = popcount64(delta.line_mask);
+  for (uint32_t i = 0; i < lines; i++) {
+    const uint32_t kind = kind_of(delta.kinds, i);
+    if (left_between(masks_, masks_end_) < 1 + (kind & 1)) return false;
+    const uint32_t words = *masks_++;
+    if (words == 0) return false;
+    uint32_t kept = words;
+    if ((kind & 1) != 0) {
+      const uint32_t repeats = *masks_++;
+      const bool is_needless = kind == static_cast<uint32_t>(LineKind::repeats) && repeats == 0;
+      if ((repeats & ~words) != 0 || is_needless) return false;
+      kept &= ~repeats;
+    }
+    const uint32_t count = popcount64(kept);
+    if ((kind & 2) == 0) {
+      data_bytes += count * kWordBytes;
+      continue;
+    }
+    if (left_between(masks_, masks_end_) < count) return false;
+    if (count == 0) continue;
+    uint64_t bytes = load_up_to_8(masks_, masks_end_);
+    if (count < 8) bytes &= (uint64_t{1} << (8 * count)) - 1;
+    if (kind == static_cast<uint32_t>(LineKind::bytes) && has_zero_byte(bytes, count)) return false;
+    masks_ += count;
+    data_bytes += popcount64(bytes);
   }
-  return words + popcount64(rest);
+  return true;
 }
 
 PayloadReader::Step PayloadReader::next(PageRecord& record) noexcept {
-  if (seen_ == header_.pages) return head_ == head_end_ && data_ == data_end_ ? Step::end : Step::malformed;
+  if (seen_ == header_.pages) {
+    const bool is_used_up = head_ == head_end_ && masks_ == masks_end_ && data_ == data_end_;
+    return is_used_up ? Step::end : Step::malformed;
+  }
   uint64_t number;
   if (!read_number(number)) return Step::malformed;
   const uint64_t page = next_page_ + (number >> 2);
-  const uint64_t form = number & 3;
-  if (page >= limit_ || form > static_cast<uint64_t>(Form::whole)) return Step::malformed;
+  if (page >= limit_) return Step::malformed;
+  record = {page, static_cast<Form>(number & 3), {0, nullptr, masks_, data_, head_end_}};
 
   uint64_t data_bytes = 0;
-  record = {page, static_cast<Form>(form), 0, nullptr, data_};
   if (record.form == Form::whole) data_bytes = kPageBytes;
-  if (record.form == Form::delta) {
-    if (head_end_ - head_ < 8) return Step::malformed;
-    record.line_mask = load_le<uint64_t>(head_);
-    head_ += 8;
-    const uint64_t lines = popcount64(record.line_mask);
-    if (static_cast<uint64_t>(head_end_ - head_) < lines) return Step::malformed;
-    record.word_masks = head_;
-    const uint64_t words = count_words(head_, lines);
-    if (words == 0) return Step::malformed;
-    head_ += lines;
-    data_bytes = words * kWordBytes;
+  if (record.form == Form::delta || record.form == Form::fresh) {
+    if (!read_lines(record.delta) || !read_masks(record.delta, data_bytes)) return Step::malformed;
   }
-  if (static_cast<uint64_t>(data_end_ - data_) < data_bytes) return Step::malformed;
+  if (left_between(data_, data_end_) < data_bytes) return Step::malformed;
   data_ += data_bytes;
   next_page_ = page + 1;
   seen_++;

@@ -4,27 +4,36 @@
 #include <cstdint>
 #include <span>
 
+#include "delta.h"
 #include "page.h"
 #include "status.h"
 
 namespace romulus {
 
-/** "RDP1": Romulus delta pages, version 1. */
-inline constexpr uint32_t kPayloadMagic = 0x31504452;
-inline constexpr uint64_t kPayloadHeaderBytes = 16;
+/** "RDP2": Romulus delta pages, version 2. */
+inline constexpr uint32_t kPayloadMagic = 0x32504452;
+inline constexpr uint64_t kPayloadHeaderBytes = 20;
 /** Longest number of a page head: 31 bits of gap, 2 of form, in groups of 7. */
 inline constexpr uint64_t kMaxVarintBytes = 5;
-inline constexpr uint64_t kMaxPageHeadBytes = kMaxVarintBytes + 8 + kLinesPerPage;
+inline constexpr uint64_t kMaxPageHeadBytes = kMaxVarintBytes + kMaxLineSetBytes + kMaxKindBytes;
 /** No payload is longer; a receiver checks this before it allocates. */
 inline constexpr uint64_t kMaxPayloadBytes = 2 * 1024 * 1024;
 
-enum class Form : uint8_t { delta = 0, zero = 1, whole = 2 };
+enum class Form : uint8_t {
+  /** Against the page as it was. */
+  delta = 0,
+  zero = 1,
+  whole = 2,
+  /** Against a page of zeros, whatever it was. */
+  fresh = 3,
+};
 
 /** Header as it lies at the start of a payload, little endian. */
 struct PayloadHeader {
   uint32_t magic;
   uint32_t pages;
   uint32_t data_bytes;
+  uint32_t mask_bytes;
   uint32_t head_bytes;
 };
 static_assert(sizeof(PayloadHeader) == kPayloadHeaderBytes);
@@ -33,9 +42,8 @@ static_assert(sizeof(PayloadHeader) == kPayloadHeaderBytes);
 struct PageRecord {
   uint64_t page;
   Form form;
-  uint64_t line_mask;
-  const uint8_t* word_masks;
-  const uint8_t* data;
+  /** For delta and fresh; `data` holds the page's bytes when whole. */
+  DeltaView delta;
 };
 
 class PayloadReader {
@@ -48,16 +56,19 @@ class PayloadReader {
   Step next(PageRecord& record) noexcept;
 
   uint32_t pages() const noexcept { return header_.pages; }
-  const uint8_t* data_end() const noexcept { return data_end_; }
 
  private:
   bool read_number(uint64_t& value) noexcept;
-  /** Words the masks name; 0 if a mask is empty. */
-  static uint64_t count_words(const uint8_t* masks, uint64_t lines) noexcept;
+  /** The changed lines, and where their kinds lie. */
+  bool read_lines(DeltaView& delta) noexcept;
+  /** Goes over the masks of a page; adds up the data they name. */
+  bool read_masks(const DeltaView& delta, uint64_t& data_bytes) noexcept;
 
   PayloadHeader header_ = {};
   const uint8_t* head_ = nullptr;
   const uint8_t* head_end_ = nullptr;
+  const uint8_t* masks_ = nullptr;
+  const uint8_t* masks_end_ = nullptr;
   const uint8_t* data_ = nullptr;
   const uint8_t* data_end_ = nullptr;
   uint64_t limit_ = 0;
@@ -77,10 +88,18 @@ inline uint64_t write_page_number(uint8_t* to, uint64_t gap, Form form) noexcept
   return length;
 }
 
-/** Bytes that write_page_number takes for this gap, whatever the form. */
-inline uint64_t page_number_bytes(uint64_t gap) noexcept {
-  const uint64_t bits = 64 - static_cast<uint64_t>(__builtin_clzll(gap << 2 | 1));
-  return (bits + 6) / 7;
+/** Writes which lines changed: groups of eight, then the lines of each; returns the bytes, at most kMaxLineSetBytes. */
+inline uint64_t write_line_set(uint8_t* to, uint64_t line_mask) noexcept {
+  uint64_t length = 1;
+  uint8_t groups = 0;
+  for (uint32_t g = 0; g < 8; g++) {
+    const auto lines = static_cast<uint8_t>(line_mask >> (8 * g));
+    to[length] = lines;
+    length += lines != 0;
+    groups |= static_cast<uint8_t>((lines != 0) << g);
+  }
+  to[0] = groups;
+  return length;
 }
 
 /** Reads all of a payload and touches nothing; on success `pages_named` is its page count. */

@@ -5,6 +5,7 @@
 #include <zstd_errors.h>
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
 
 namespace romulus {
@@ -25,6 +26,27 @@ ZSTD_DCtx* decompressor() noexcept {
   return context.get();
 }
 
+/** Payloads from this size on are sampled first; below, the attempt costs no more than the sample. */
+constexpr uint64_t kSampledBytes = 128 * 1024;
+/** Whoever asks for more than this wants bytes saved at any price. */
+constexpr int kMaxSampledLevel = 3;
+constexpr uint64_t kSamples = 4;
+constexpr uint64_t kSampleBytes = 4096;
+/** A sample that keeps more than this share, in 64ths, promises nothing: random numbers, floating point, ciphertext. */
+constexpr uint64_t kHopelessShare = 62;
+
+/** Compresses a few places of the payload with the fastest level, to spare the processor where nothing is to be gained. */
+bool looks_incompressible(ZSTD_CCtx* context, std::span<const uint8_t> from) noexcept {
+  uint8_t sample[kSamples * kSampleBytes];
+  uint8_t out[kSamples * kSampleBytes + 1024];
+  for (uint64_t i = 0; i < kSamples; i++) {
+    std::memcpy(sample + i * kSampleBytes, from.data() + (from.size() - kSampleBytes) / kSamples * i, kSampleBytes);
+  }
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1);
+  const size_t result = ZSTD_compress2(context, out, sizeof out, sample, sizeof sample);
+  return ZSTD_isError(result) || result > sizeof sample / 64 * kHopelessShare;
+}
+
 }  // namespace
 
 Status compress(std::span<const uint8_t> from, std::span<uint8_t> to, const CompressOptions& options,
@@ -36,9 +58,10 @@ Status compress(std::span<const uint8_t> from, std::span<uint8_t> to, const Comp
   ZSTD_CCtx* const context = compressor();
   if (context == nullptr) return {ENOMEM, "no memory for a compressor"};
   ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
-  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options.level);
   // The frame that carries the payload has a checksum of its own.
   ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
+  if (from.size() >= kSampledBytes && options.level <= kMaxSampledLevel && looks_incompressible(context, from)) return {};
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options.level);
   if (options.long_window) ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
   const size_t result = ZSTD_compress2(context, to.data(), to.size(), from.data(), from.size());
   if (!ZSTD_isError(result)) {

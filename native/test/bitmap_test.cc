@@ -22,6 +22,10 @@ void agrees_with_model(Random& random) {
     if (first + count > pages) continue;
     bitmap.set(first, count);
     for (uint64_t p = first; p < first + count; p++) model[p] = true;
+    if (random.below(3) != 0) continue;
+    const uint64_t kept = random.below(count + 1);
+    bitmap.clear(first + kept, count - kept);
+    for (uint64_t p = first + kept; p < first + count; p++) model[p] = false;
   }
   std::vector<double> expected;
   uint64_t total = 0;

@@ -18,5 +18,10 @@ int main() {
     const std::span<const uint8_t> part(data.data() + length % 9, length - length / 9);
     if (length % 9 + part.size() > data.size()) break;
     CHECK(romulus::crc32c(part) == romulus::crc32c_portable(part));
+    const size_t half = part.size() / 3;
+    const uint32_t first = romulus::crc32c(part.first(half));
+    const auto rest = part.subspan(half);
+    CHECK(romulus::crc32c_append(first, rest) == romulus::crc32c(part));
+    CHECK(romulus::crc32c_join(first, romulus::crc32c(rest), static_cast<uint32_t>(rest.size())) == romulus::crc32c(part));
   }
 }

@@ -1,6 +1,7 @@
 /** Encoder and apply together: epochs reproduce memory, slabs bound them, and a guest that runs meanwhile tears nothing. */
 #include "../engine/encoder.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -26,17 +27,19 @@ struct Pair {
   Encoder encoder;
   uint64_t image_digest = 0;
 
-  Pair(uint64_t pages, uint32_t threads, uint64_t slab_bytes, uint32_t max_slabs)
+  /** `copies`: pages of shadow; as many as the guest has unless given. */
+  Pair(uint64_t pages, uint32_t threads, uint64_t slab_bytes, uint32_t max_slabs, uint64_t copies = ~uint64_t{0})
       : slabs(slab_bytes, max_slabs), encoder(memory, shadow, threads, slabs) {
-    CHECK(memory.anonymous(pages * kPageBytes).ok() && shadow.anonymous(pages * kPageBytes).ok());
+    copies = std::min(copies, pages);
+    CHECK(memory.anonymous(pages * kPageBytes).ok() && (copies == 0 || shadow.anonymous(copies * kPageBytes).ok()));
     CHECK(image.anonymous(pages * kPageBytes).ok() && dirty.create(pages).ok() && encoder.prepare().ok());
   }
 
   /** Encodes, applies and releases until nothing is left; returns the number of encode calls. */
-  int replicate() {
+  int replicate(Grain grain = Grain::words) {
     for (int calls = 1;; calls++) {
       EncodeOutcome outcome;
-      CHECK(encoder.encode(dirty, outcome).ok());
+      CHECK(encoder.encode(dirty, grain, outcome).ok());
       std::vector<std::span<const uint8_t>> payloads;
       for (const Chunk& chunk : outcome.chunks) {
         CHECK(chunk.payload_bytes <= slabs.payload_bytes());
@@ -56,7 +59,7 @@ struct Pair {
   }
 
   void check_agreement() {
-    CHECK(std::memcmp(image.data(), shadow.data(), image.bytes()) == 0);
+    if (shadow.bytes() == image.bytes()) CHECK(std::memcmp(image.data(), shadow.data(), image.bytes()) == 0);
     CHECK(image_digest == digest_of(image, 2) && image_digest == encoder.digest());
   }
 };
@@ -77,10 +80,50 @@ void epochs_reproduce_memory(uint32_t threads) {
   Pair pair(3000, threads, 1 << 20, 64);
   for (int epoch = 0; epoch < 30; epoch++) {
     scribble(pair, random, 1 << random.below(11));
-    CHECK(pair.replicate() == 1);
+    CHECK(pair.replicate(epoch % 3 == 0 ? Grain::words : Grain::bytes) == 1);
     CHECK(std::memcmp(pair.memory.data(), pair.shadow.data(), pair.memory.bytes()) == 0);
     pair.check_agreement();
   }
+}
+
+void a_bounded_shadow_reproduces_memory(uint32_t threads, uint64_t copies) {
+  Random random(threads + copies);
+  Pair pair(1000, threads, Encoder::kMinSlabBytes, 6, copies);
+  pair.dirty.set_all();
+  for (int epoch = 0; epoch < 60; epoch++) {
+    scribble(pair, random, 1 << random.below(9));
+    if (random.below(4) == 0) {  // pages that become zero again
+      for (uint64_t page = random.below(1000), end = std::min<uint64_t>(page + 100, 1000); page < end; page++) {
+        std::memset(pair.memory.data() + page * kPageBytes, 0, kPageBytes);
+        pair.dirty.set(page);
+      }
+    }
+    pair.replicate(epoch % 2 == 0 ? Grain::words : Grain::bytes);
+    CHECK(std::memcmp(pair.memory.data(), pair.image.data(), pair.memory.bytes()) == 0);
+    pair.check_agreement();
+  }
+}
+
+void a_bounded_shadow_keeps_what_was_dirtied_last() {
+  Pair pair(100, 1, 1 << 20, 4, 10);
+  const auto changed_words = [&](uint64_t first, uint64_t count) {
+    for (uint64_t page = first; page < first + count; page++) {
+      pair.memory.data()[page * kPageBytes + 8] += 1;
+      pair.dirty.set(page);
+    }
+    EncodeOutcome outcome;
+    CHECK(pair.encoder.encode(pair.dirty, Grain::words, outcome).ok());
+    for (const Chunk& chunk : outcome.chunks) CHECK(pair.slabs.release(chunk.slab));
+    return outcome.counts.changed_words;
+  };
+  for (uint64_t at = 0; at < pair.memory.bytes(); at += 8) pair.memory.data()[at] = 1;
+  pair.dirty.set_all();
+  changed_words(0, 0);
+  CHECK(changed_words(50, 10) == 10 * 512);
+  CHECK(changed_words(50, 10) == 10);
+  CHECK(changed_words(70, 5) == 5 * 512);
+  CHECK(changed_words(55, 5) == 5);  // the five newest of the ten
+  CHECK(changed_words(50, 5) == 5 * 512);
 }
 
 void exhausted_slabs_leave_the_rest_dirty(uint32_t threads) {
@@ -121,7 +164,7 @@ void a_bad_payload_leaves_the_image_alone() {
   pair.memory.data()[5000] = 1;
   pair.dirty.set(1);
   EncodeOutcome outcome;
-  CHECK(pair.encoder.encode(pair.dirty, outcome).ok() && outcome.chunks.size() == 1);
+  CHECK(pair.encoder.encode(pair.dirty, Grain::words, outcome).ok() && outcome.chunks.size() == 1);
   const std::vector<uint8_t> cut(pair.slabs.payload(0), pair.slabs.payload(0) + outcome.chunks[0].payload_bytes - 1);
   const std::span<const uint8_t> payloads[] = {{pair.slabs.payload(0), outcome.chunks[0].payload_bytes}, cut};
   ApplyOutcome applied;
@@ -136,6 +179,11 @@ int main() {
     epochs_reproduce_memory(threads);
     exhausted_slabs_leave_the_rest_dirty(threads);
   }
+  for (const uint64_t copies : {0u, 1u, 100u, 999u}) {
+    a_bounded_shadow_reproduces_memory(1, copies);
+    a_bounded_shadow_reproduces_memory(3, copies);
+  }
+  a_bounded_shadow_keeps_what_was_dirtied_last();
   a_running_guest_tears_nothing();
   a_bad_payload_leaves_the_image_alone();
 }

@@ -7,6 +7,7 @@ import {
   type EncodeResult,
   type Encoder,
   engine,
+  type Grain,
   type Memory,
 } from '../../native/index.ts';
 import { crashPoint } from '../../shared/crash-point.ts';
@@ -66,6 +67,8 @@ export interface CaptureOptions {
   threads: number;
   /** Bound of encoded and unsent guest memory, in slabs of 1 MiB. */
   maxSlabs: number;
+  /** Share of guest memory kept as shadow copy, 0 to 1; all of it if not given. */
+  shadowShare?: number;
 }
 
 /**
@@ -74,7 +77,7 @@ export interface CaptureOptions {
  */
 export class Capture {
   readonly #source: Source;
-  readonly #shadow: Memory;
+  readonly #shadow: Memory | undefined;
   readonly #ram: Encoder;
   readonly #stateNow: Memory;
   readonly #stateShadow: Memory;
@@ -84,11 +87,14 @@ export class Capture {
   /** False once something encoded may have been lost: the shadow copy is then ahead of the backup. */
   intact = true;
 
-  constructor(source: Source, { threads, maxSlabs }: CaptureOptions) {
+  constructor(source: Source, { threads, maxSlabs, shadowShare = 1 }: CaptureOptions) {
     const native = engine();
+    const { memory } = source;
+    const shadowPages = Math.floor((memory.sizeBytes / PAGE_BYTES) * shadowShare);
     this.#source = source;
-    this.#shadow = native.anonymousMemory(source.memory.sizeBytes);
-    this.#ram = native.createEncoder({ memory: source.memory, shadow: this.#shadow, threads, maxSlabs });
+    const shadow = shadowPages > 0 ? native.anonymousMemory(shadowPages * PAGE_BYTES) : undefined;
+    this.#shadow = shadow;
+    this.#ram = native.createEncoder({ memory, threads, maxSlabs, ...(shadow && { shadow }) });
     this.#stateNow = native.anonymousMemory(MAX_STATE_BYTES);
     this.#stateShadow = native.anonymousMemory(MAX_STATE_BYTES);
     this.#state = native.createEncoder({ memory: this.#stateNow, shadow: this.#stateShadow, threads: 1 });
@@ -96,13 +102,22 @@ export class Capture {
     this.dirty = native.createBitmap(source.memory.sizeBytes / PAGE_BYTES);
   }
 
+  /** Memory the shadow copy may take; it takes as much only once so much of the guest was dirty. */
   get shadowBytes(): number {
-    return this.#shadow.sizeBytes;
+    return this.#shadow?.sizeBytes ?? 0;
   }
 
   /** Takes the pages written since the last call over into `dirty`; the guest may run. */
   takeDirty(): Promise<number> {
     return this.#source.takeDirty(this.dirty);
+  }
+
+  /**
+   * Takes pages that the guest never touched out of `dirty`; returns how many are left. Right only while the backup's image
+   * is empty, and after the first takeDirty(): a page touched from then on is dirty anew.
+   */
+  skipUntouched(): number {
+    return engine().skipUntouched(this.#source.memory, this.dirty);
   }
 
   /** Encodes what is dirty now, while the guest runs, handing chunks to `spill` as slabs fill (pre-copy). */
@@ -124,6 +139,7 @@ export class Capture {
     epoch: Epoch,
     spill: Spill,
     gates: readonly Pick<OutputGate, 'seal'>[] = [],
+    grain: Grain = 'words',
   ): Promise<Checkpoint> {
     const times: CaptureTimes = { stopMs: 0, captureMs: 0, resumeMs: 0, pauseMs: 0 };
     const began = performance.now();
@@ -152,7 +168,7 @@ export class Capture {
       // writes to no page that counts.
       saving = this.#source.deviceState();
       saving.catch(() => {}); // awaited once the guest runs
-      memory = await this.#encodePaused(spill);
+      memory = await this.#encodePaused(spill, grain);
       times.captureMs = lap();
     } finally {
       crashPoint('primary.captured');
@@ -179,13 +195,13 @@ export class Capture {
     };
   }
 
-  async #encodePaused(spill: Spill): Promise<PausedEncode> {
+  async #encodePaused(spill: Spill, grain: Grain): Promise<PausedEncode> {
     let spilledChunks = 0;
     let changedPages = 0;
     let scanNs = 0;
     let encodeNs = 0;
     for (;;) {
-      const result = await this.#ram.encode(this.dirty);
+      const result = await this.#ram.encode(this.dirty, grain);
       changedPages += result.dirtyPages - result.unchangedPages;
       scanNs += result.scanNs;
       encodeNs += result.encodeNs;
@@ -221,7 +237,7 @@ export class Capture {
 
   close(): void {
     for (const part of [this.#ram, this.#state, this.#shadow, this.#stateNow, this.#stateShadow])
-      part.close();
+      part?.close();
   }
 }
 

@@ -30,7 +30,7 @@ export async function precopy(
   running: () => boolean,
 ): Promise<void> {
   await capture.takeDirty();
-  const totalPages = capture.dirty.pages;
+  const totalPages = Math.max(1, capture.skipUntouched());
   const sentBefore = session.sentBytes;
   let before = Number.POSITIVE_INFINITY;
   for (let round = 1; ; round++) {

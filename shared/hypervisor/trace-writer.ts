@@ -15,6 +15,8 @@ import { ZstdSink } from './zstd-pipe.ts';
 
 const PIECE_PAGES = 256;
 const HASH_PAGES = 16384;
+/** Bytes of the index handed over at once. */
+const PIECE_BYTES = 1024 * 1024;
 
 export class TraceWriter {
   readonly #path: string;
@@ -25,7 +27,7 @@ export class TraceWriter {
   readonly #previous: Memory;
   readonly #initial: Memory;
   readonly #union: DirtyBitmap;
-  readonly #hashes: Uint8Array[] = [];
+  #hashes = new Uint8Array();
   readonly #records: EpochRecord[] = [];
   readonly #bitmaps: Uint32Array[] = [];
 
@@ -55,17 +57,27 @@ export class TraceWriter {
     this.#copyAll(memory, pages);
   }
 
-  /** Pages of zeros are not copied, so that a sparse guest stays sparse. */
+  /** Pages that were never touched are not read, and pages of zeros not copied, so that a sparse guest stays sparse. */
   #copyAll(memory: Memory, pages: number): void {
-    for (let first = 0; first < pages; first += HASH_PAGES) {
-      const hashes = engine().pageHashes(memory, first, Math.min(HASH_PAGES, pages - first));
-      this.#hashes.push(new Uint8Array(hashes.buffer, hashes.byteOffset, hashes.byteLength));
-      const used: number[] = [];
-      hashes.forEach((hash, i) => {
-        if (hash !== 0n) used.push(first + i);
-      });
-      engine().copyPages(memory, this.#previous, Uint32Array.from(used));
+    const touched = engine().createBitmap(pages);
+    touched.setAll();
+    engine().skipUntouched(memory, touched);
+    const hashes = new BigUint64Array(pages);
+    const runs = touched.runs();
+    for (let i = 0; i < runs.length; i += 2) {
+      const start = runs[i] ?? 0;
+      const end = start + (runs[i + 1] ?? 0);
+      for (let first = start; first < end; first += HASH_PAGES) {
+        const some = engine().pageHashes(memory, first, Math.min(HASH_PAGES, end - first));
+        hashes.set(some, first);
+        const used: number[] = [];
+        some.forEach((hash, at) => {
+          if (hash !== 0n) used.push(first + at);
+        });
+        engine().copyPages(memory, this.#previous, Uint32Array.from(used));
+      }
     }
+    this.#hashes = new Uint8Array(hashes.buffer);
   }
 
   get epochs(): number {
@@ -118,7 +130,8 @@ export class TraceWriter {
     );
     for (const record of this.#records) await sink.write(encodeEpochRecord(record));
     for (const pages of this.#bitmaps) await sink.write(bitmapOf(pages, bitmapBytes(sizeBytes)));
-    for (const hashes of this.#hashes) await sink.write(hashes);
+    for (let at = 0; at < this.#hashes.length; at += PIECE_BYTES)
+      await sink.write(this.#hashes.subarray(at, at + PIECE_BYTES));
     for (let first = 0; first < union.length; first += PIECE_PAGES) {
       const some = union.subarray(first, first + PIECE_PAGES);
       const data = Buffer.allocUnsafe(some.length * PAGE_BYTES);

@@ -1,5 +1,6 @@
 /** Which compression gets an epoch acknowledged soonest on this link, from what each was measured to cost and save. */
 
+import type { Grain } from '../../native/index.ts';
 import { LinkRate } from './link-rate.ts';
 
 /** Fast and light to strong and slow. */
@@ -21,15 +22,20 @@ const WEIGHT = 0.2;
 const RECENT = 16;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
+/** Another tier must be faster by this factor before it takes over, so that noise does not make the choice swing. */
+const HYSTERESIS = 1.15;
+/** What a payload cut into bytes takes, of one cut into words: what was measured on deltas of server guests. */
+const BYTES_SHARE = 0.8;
 /** Payloads below this take the same time in any tier, and teach nothing. */
 const MIN_LESSON_BYTES = 64 * 1024;
 
 export class CodecChoice {
   readonly link: LinkRate;
   #choices = 0;
-  // What deltas of server guests were measured to give; the first epochs correct it.
+  #tier: Tier | undefined;
+  // What deltas of server guests were measured to give, per byte of a payload cut into words; the first epochs correct it.
   readonly #experience: Record<Tier, Experience> = {
-    none: { ratio: 1, nsPerByte: [0], triedAt: 0 },
+    none: { ratio: BYTES_SHARE, nsPerByte: [0], triedAt: 0 },
     snappy: { ratio: 0.4, nsPerByte: [0.7], triedAt: 0 },
     zstd1: { ratio: 0.25, nsPerByte: [1.6], triedAt: 0 },
   };
@@ -40,7 +46,15 @@ export class CodecChoice {
 
   /** The tier with the shortest time to compress and send a byte. */
   get best(): Tier {
-    return tiers.reduce((best, tier) => (this.#costNs(tier) < this.#costNs(best) ? tier : best));
+    const cheapest = tiers.reduce((best, tier) => (this.#costNs(tier) < this.#costNs(best) ? tier : best));
+    const keeps = this.#tier !== undefined && this.#costNs(this.#tier) < this.#costNs(cheapest) * HYSTERESIS;
+    if (!keeps) this.#tier = cheapest;
+    return this.#tier ?? cheapest;
+  }
+
+  /** What an epoch's changes are best cut into, as it will most likely be sent. */
+  get grain(): Grain {
+    return this.best === 'none' ? 'bytes' : 'words';
   }
 
   /** The tier for the next payload: the best, or now and then one to learn from. */
@@ -57,8 +71,10 @@ export class CodecChoice {
   learn(tier: Tier, payloadBytes: number, packedBytes: number, ns: number): void {
     if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
     const known = this.#experience[tier];
-    known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
-    known.nsPerByte.push(ns / payloadBytes);
+    // Per byte of what the payload would be if cut into words.
+    const share = this.grain === 'bytes' ? BYTES_SHARE : 1;
+    known.ratio += WEIGHT * ((share * packedBytes) / payloadBytes - known.ratio);
+    known.nsPerByte.push((share * ns) / payloadBytes);
     if (known.nsPerByte.length > RECENT) known.nsPerByte.shift();
     known.triedAt = this.#choices;
   }

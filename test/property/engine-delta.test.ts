@@ -13,9 +13,11 @@ const BYTES = PAGES * PAGE_BYTES;
 const epochs = fc.array(stores(PAGES), { minLength: 1, maxLength: 5 });
 
 describe('encoding an epoch', () => {
+  const grains = fc.constantFrom('words' as const, 'bytes' as const);
+
   it('gives, on one thread, byte for byte the payload that FORMAT.md prescribes', async () => {
     await fc.assert(
-      fc.asyncProperty(epochs, async (history) => {
+      fc.asyncProperty(epochs, grains, async (history, grain) => {
         const memory = native.anonymousMemory(BYTES);
         const shadow = native.anonymousMemory(BYTES);
         const encoder = native.createEncoder({ memory, shadow, threads: 1 });
@@ -27,8 +29,8 @@ describe('encoding an epoch', () => {
             dirty.set(store.page);
           }
           const pages = [...new Set(epoch.map((store) => store.page))].sort((a, b) => a - b);
-          const expected = encodeOracle(before, memory.read(0, BYTES), pages);
-          const result = await encoder.encode(dirty);
+          const expected = encodeOracle(before, memory.read(0, BYTES), pages, grain);
+          const result = await encoder.encode(dirty, grain);
           expect(result.dirtyPages).toBe(pages.length);
           expect(dirty.count()).toBe(0);
           expect(result.chunks.length).toBe(expected === undefined ? 0 : 1);
@@ -49,7 +51,7 @@ describe('encoding an epoch', () => {
 
   it('leads, applied epoch after epoch, to the same memory, shadow and digest', async () => {
     await fc.assert(
-      fc.asyncProperty(epochs, fc.integer({ min: 1, max: 4 }), async (history, threads) => {
+      fc.asyncProperty(epochs, fc.integer({ min: 1, max: 4 }), grains, async (history, threads, grain) => {
         const memory = native.anonymousMemory(BYTES);
         const shadow = native.anonymousMemory(BYTES);
         const image = native.anonymousMemory(BYTES);
@@ -61,7 +63,7 @@ describe('encoding an epoch', () => {
             perform(memory, store);
             dirty.set(store.page);
           }
-          const { chunks } = await encoder.encode(dirty);
+          const { chunks } = await encoder.encode(dirty, grain);
           const payloads = chunks.map(payloadOf);
           const applied = await native.applyPayloads(image, payloads, threads);
           digest = BigInt.asUintN(64, digest + applied.digestDelta);
@@ -80,6 +82,42 @@ describe('encoding an epoch', () => {
     );
   });
 
+  it('leads to the same memory and digest with room for only some copies, or none', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        epochs,
+        fc.integer({ min: 0, max: PAGES - 1 }),
+        grains,
+        async (history, copies, grain) => {
+          const memory = native.anonymousMemory(BYTES);
+          const image = native.anonymousMemory(BYTES);
+          const encoder = native.createEncoder({
+            memory,
+            threads: 1,
+            ...(copies > 0 && { shadow: native.anonymousMemory(copies * PAGE_BYTES) }),
+          });
+          const dirty = native.createBitmap(PAGES);
+          let digest = 0n;
+          for (const epoch of history) {
+            for (const store of epoch) {
+              perform(memory, store);
+              dirty.set(store.page);
+            }
+            const { chunks } = await encoder.encode(dirty, grain);
+            const applied = await native.applyPayloads(image, chunks.map(payloadOf), 1);
+            digest = BigInt.asUintN(64, digest + applied.digestDelta);
+            for (const { slab } of chunks) encoder.release(slab);
+          }
+          const final = memory.read(0, BYTES);
+          expect(image.read(0, BYTES).equals(final)).toBe(true);
+          expect(digest).toBe(digestOracle(final));
+          expect(encoder.digest).toBe(digest);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
   it('never makes a payload larger than the pages and their heads', async () => {
     await fc.assert(
       fc.asyncProperty(stores(PAGES, 200), async (epoch) => {
@@ -89,7 +127,7 @@ describe('encoding an epoch', () => {
         for (const store of epoch) perform(memory, store);
         dirty.setAll();
         const { payloadBytes, wholePages, deltaPages, zeroPages } = await encoder.encode(dirty);
-        const heads = 16 + (wholePages + zeroPages + deltaPages) * 5;
+        const heads = 20 + (wholePages + zeroPages + deltaPages) * 5;
         expect(payloadBytes).toBeLessThanOrEqual(heads + (wholePages + deltaPages) * PAGE_BYTES);
       }),
       { numRuns: 30 },

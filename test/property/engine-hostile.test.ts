@@ -73,29 +73,53 @@ describe('a payload from a stranger', () => {
     );
   });
 
-  /** A payload of one record, from its head and data streams. */
-  function payload(head: number[], dataBytes = 0, pages = 1): Buffer {
-    const header = Buffer.alloc(16);
-    header.write('RDP1', 'latin1');
+  /** A payload of one record, from its head, masks and data. */
+  function payload(head: number[], masks: number[] = [], dataBytes = 0, pages = 1): Buffer {
+    const header = Buffer.alloc(20);
+    header.write('RDP2', 'latin1');
     header.writeUInt32LE(pages, 4);
     header.writeUInt32LE(dataBytes, 8);
-    header.writeUInt32LE(head.length, 12);
-    return Buffer.concat([header, Buffer.alloc(dataBytes, 5), Buffer.from(head)]);
+    header.writeUInt32LE(masks.length, 12);
+    header.writeUInt32LE(head.length, 16);
+    return Buffer.concat([header, Buffer.alloc(dataBytes, 5), Buffer.from(masks), Buffer.from(head)]);
   }
 
   it.each([
+    ['plain words', payload([0, 1, 1, 0], [1], 8)],
+    ['repeats', payload([0, 1, 1, 1], [3, 2], 8)],
+    ['a repeat of the zero word before the page', payload([0, 1, 1, 1], [1, 1])],
+    ['bytes', payload([0, 1, 1, 2], [3, 1, 6], 3)],
+    ['nothing but zero bytes', payload([0, 1, 1, 3], [3, 2, 0])],
+    ['a fresh page', payload([3, 1, 1, 3], [3, 0, 0, 1], 1)],
+    ['lines in two groups', payload([0, 0x82, 1, 0x80, 0], [1, 1], 16)],
+  ])('with %s is applied', async (_what, bytes) => {
+    expect(await tryApply(bytes)).toBe('applied');
+  });
+
+  it.each([
+    ['another version', Buffer.from(payload([1]).toString('latin1').replace('RDP2', 'RDP1'), 'latin1')],
     ['a page at the end of the image', payload([(PAGES << 2) | 1])],
-    ['the reserved form', payload([3])],
     ['a padded number', payload([0x81, 0x00])],
     ['a number without end', payload([0xff, 0xff, 0xff, 0xff, 0xff, 0x01])],
-    ['an empty line mask', payload([0, 0, 0, 0, 0, 0, 0, 0, 0])],
-    ['an empty word mask', payload([0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0], 8)],
-    ['fewer word masks than lines', payload([0, 3, 0, 0, 0, 0, 0, 0, 0, 1], 8)],
-    ['less data than its masks name', payload([0, 1, 0, 0, 0, 0, 0, 0, 0, 3], 8)],
-    ['more data than its masks name', payload([0, 1, 0, 0, 0, 0, 0, 0, 0, 1], 16)],
+    ['an empty set of groups', payload([0, 0])],
+    ['an empty group of lines', payload([0, 1, 0, 0], [1], 8)],
+    ['no lines for its groups', payload([0, 3, 1])],
+    ['no kinds for its lines', payload([0, 1, 1], [1], 8)],
+    ['kinds beyond its lines', payload([0, 1, 1, 4], [1], 8)],
+    ['an empty word mask', payload([0, 1, 3, 0], [1, 0], 8)],
+    ['fewer word masks than lines', payload([0, 1, 3, 0], [1], 8)],
+    ['repeats that did not change', payload([0, 1, 1, 1], [1, 2], 8)],
+    ['a kind for repeats without any', payload([0, 1, 1, 1], [1, 0], 8)],
+    ['no mask of repeats', payload([0, 1, 1, 3], [1])],
+    ['fewer byte masks than words', payload([0, 1, 1, 2], [3, 1], 1)],
+    ['an empty mask of changed bytes', payload([0, 1, 1, 2], [1, 0])],
+    ['less data than its masks name', payload([0, 1, 1, 0], [3], 8)],
+    ['more data than its masks name', payload([0, 1, 1, 0], [1], 16)],
+    ['less data than its byte masks name', payload([0, 1, 1, 2], [1, 3], 1)],
+    ['more masks than its lines need', payload([0, 1, 1, 0], [1, 1], 8)],
     ['more head than its pages need', payload([1, 1])],
-    ['more pages than its head names', payload([1], 0, 2)],
-    ['a whole page without its data', payload([2], PAGE_BYTES - 8)],
+    ['more pages than its head names', payload([1], [], 0, 2)],
+    ['a whole page without its data', payload([2], [], PAGE_BYTES - 8)],
   ])('with %s is refused', async (_what, bytes) => {
     expect(await tryApply(bytes)).toBe('refused');
   });
