@@ -14,9 +14,8 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type DirtyBitmap, engine } from '../../native/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
-import { unpackXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
 import {
   checkpoint,
   goOn,
@@ -27,9 +26,10 @@ import {
 import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
 import { PAGE_BYTES } from '../../shared/vm.ts';
 import type { FollowedImage, HeldImage } from '../image/followed-image.ts';
+import { ImageCopy } from '../image/image-copy.ts';
 
-/** Pages fed at a time while the domain is being built, so that epochs go on being applied between: 16 MiB. */
-const ROUND_PAGES = 4096;
+/** Epochs wait for the receiver; one that takes nothing for so long is given up instead. */
+const FEED_LIMIT_MS = 30_000;
 /** From the last record to a running domain: a second on hardware, with what lies unread in pipes before it. */
 const GO_ON_LIMIT_MS = 120_000;
 /** Of what xl printed, the end is told: that is where it says why. */
@@ -42,15 +42,11 @@ const run = promisify(execFile);
 
 export class WarmDomain {
   readonly #name: string;
-  readonly #image: FollowedImage;
   readonly #receiver: ChildProcess;
   readonly #exited: Promise<number | null>;
   readonly #input: WriteStream;
   readonly #logPath: string;
-  /** Pages that the receiver does not have as the image has them. */
-  readonly #pending: DirtyBitmap;
-  /** Resolves when the image holds an epoch for the first time. */
-  readonly #firstEpoch = new Signal();
+  readonly #copy: ImageCopy;
   #writing: Promise<void> = Promise.resolve();
   #whole = false;
   #failure: Error | undefined;
@@ -64,10 +60,7 @@ export class WarmDomain {
 
   private constructor(name: string, image: FollowedImage, runDir: string) {
     this.#name = name;
-    this.#image = image;
     this.#logPath = join(runDir, 'receiver.log');
-    this.#pending = engine().createBitmap(image.sizeBytes / PAGE_BYTES);
-    this.#pending.setAll();
     const command = 'echo $$ > "$0"; exec xl migrate-receive -e -r <> "$1" > "$2" 2>&1';
     const args = ['-c', command, pidFileIn(runDir), fifoIn(runDir), this.#logPath];
     this.#receiver = spawn('sh', args, { detached: true, stdio: 'ignore' });
@@ -76,7 +69,7 @@ export class WarmDomain {
     void this.#exited.then((status) => this.#fail(new Error(`xl migrate-receive ended with ${status}`)));
     this.#input = createWriteStream(fifoIn(runDir));
     this.#input.on('error', (error) => this.#fail(error));
-    image.follow((held, payloads) => this.#applied(held, payloads));
+    this.#copy = new ImageCopy(image, (held) => this.#applied(held));
     void this.#build().catch((error: Error) => this.#fail(error));
   }
 
@@ -91,7 +84,7 @@ export class WarmDomain {
 
   /** Lets the domain run from the last checkpoint fed; resolves when it does. HV_START with what xl said last. */
   async goOn(): Promise<void> {
-    this.#image.follow(undefined);
+    this.#copy.end();
     this.#write([goOn()]);
     await this.#writing;
     const status = await Promise.race([this.#exited, delay(GO_ON_LIMIT_MS, undefined, { ref: false })]);
@@ -104,7 +97,7 @@ export class WarmDomain {
 
   /** Ends the receiver, then the domain it was building. */
   async stop(runDir: string): Promise<void> {
-    this.#image.follow(undefined);
+    this.#copy.end();
     this.#fail(new Error('stopped'));
     this.#receiver.kill('SIGKILL');
     this.#input.destroy();
@@ -113,64 +106,35 @@ export class WarmDomain {
 
   /** The agent ends in good order; the next one rebuilds the domain. */
   release(): void {
-    this.#image.follow(undefined);
+    this.#copy.end();
     this.#fail(new Error('the agent has let go'));
     this.#input.destroy();
   }
 
-  /** Feeds all pages in rounds, while epochs are applied and mark what they changed since; the last round is a checkpoint. */
-  async #build(): Promise<void> {
-    await this.#image.atEpoch(async () => {}).catch(() => this.#firstEpoch.given);
+  /** Feeds all pages in rounds beside the epochs; the last round is a checkpoint. */
+  #build(): Promise<void> {
     let started = false;
-    while (this.alive && !this.#whole) {
-      // Written before the next one is taken, so that no more than a round lies in memory.
-      await this.#image.atEpoch(async (held) => {
+    return this.#copy.run(
+      (held, runs, last) => {
         const state = unpackXenState(held.state);
-        const last = started && this.#pending.count() <= ROUND_PAGES;
         const head = started ? [] : [...streamStart(state)];
-        const pages = last
-          ? this.#checkpoint(held, state)
-          : [...pageRecords(state, copier(held), this.#takeRound())];
         started = true;
-        this.#write([...head, ...pages]);
-      });
-      await this.#writing;
-    }
+        const pages = last ? checkpoint : pageRecords;
+        this.#write([...head, ...pages(state, copier(held), runs)]);
+        this.#whole = last;
+      },
+      () => this.#writing,
+    );
   }
 
-  async #applied(held: HeldImage, payloads: readonly Buffer[]): Promise<void> {
-    if (!this.alive) return;
+  async #applied(held: HeldImage): Promise<void> {
+    if (!this.#whole || !this.alive) return;
     try {
-      for (const payload of payloads) engine().markPages(payload, this.#pending);
-      if (this.#whole) this.#write(this.#checkpoint(held, unpackXenState(held.state)));
-      this.#firstEpoch.give();
+      this.#write([...checkpoint(unpackXenState(held.state), copier(held), this.#copy.take())]);
       await this.#writing;
     } catch (thrown) {
       this.#fail(thrown as Error); // the image itself is sound: a cold start needs no receiver
     }
-  }
-
-  #checkpoint(held: HeldImage, state: XenState): Buffer[] {
-    const pieces = [...checkpoint(state, copier(held), pairs(this.#pending.runs()))];
-    this.#pending.clear();
-    this.#whole = true;
-    return pieces;
-  }
-
-  /** The first ROUND_PAGES pending pages, which are then no longer pending. */
-  #takeRound(): [number, number][] {
-    const round: [number, number][] = [];
-    let room = ROUND_PAGES;
-    const rest: [number, number][] = [];
-    for (const [first, count] of pairs(this.#pending.runs())) {
-      const taken = Math.min(room, count);
-      if (taken > 0) round.push([first, taken]);
-      if (taken < count) rest.push([first + taken, count - taken]);
-      room -= taken;
-    }
-    this.#pending.clear();
-    for (const [first, count] of rest) this.#pending.set(first, count);
-    return round;
   }
 
   /** Behind what is being written already; `#writing` tells when it is done. */
@@ -178,10 +142,19 @@ export class WarmDomain {
     this.#writing = this.#writing.then(async () => {
       for (const piece of pieces) {
         if (this.#failure !== undefined) throw this.#failure;
-        if (!this.#input.write(piece)) await Promise.race([once(this.#input, 'drain'), this.#exited]);
+        if (!this.#input.write(piece)) await this.#drained();
       }
     });
     this.#writing.catch(() => {}); // whoever waits for it is told
+  }
+
+  async #drained(): Promise<void> {
+    const stuck = setTimeout(() => {
+      this.#fail(new Error('xl migrate-receive takes nothing any more'));
+      this.#receiver.kill('SIGKILL');
+    }, FEED_LIMIT_MS);
+    await Promise.race([once(this.#input, 'drain'), this.#exited]);
+    clearTimeout(stuck);
   }
 
   #fail(error: Error): void {
@@ -223,23 +196,7 @@ function pidFileIn(runDir: string): string {
   return join(runDir, 'receiver.pid');
 }
 
-function* pairs(runs: Float64Array): Generator<[page: number, pages: number]> {
-  for (let i = 0; i < runs.length; i += 2) yield [runs[i] as number, runs[i + 1] as number];
-}
-
 /** Each run into a buffer of its own: the image changes while xl reads. */
-function copier({ ram }: HeldImage): ReadPages {
+export function copier({ ram }: HeldImage): ReadPages {
   return (page, pages) => ram.read(page * PAGE_BYTES, pages * PAGE_BYTES);
-}
-
-/** A promise that is kept from outside, once. */
-class Signal {
-  readonly given: Promise<void>;
-  give: () => void = () => {};
-
-  constructor() {
-    this.given = new Promise((resolve) => {
-      this.give = resolve;
-    });
-  }
 }

@@ -12,10 +12,12 @@ export interface HeldImage {
 }
 
 /** The standby image, for a standby that must be fed rather than map it. */
+export type EpochListener = (held: HeldImage, payloads: readonly Buffer[]) => Promise<void>;
+
 export interface FollowedImage {
   readonly sizeBytes: number;
   /** Runs `work` while nothing is applied. Rejects with IMAGE_NOT_PROMOTABLE before the first epoch. */
   atEpoch<T>(work: (held: HeldImage) => Promise<T>): Promise<T>;
-  /** `listener` is awaited after each applied epoch, before the next one, with the epoch's payloads; one at a time, undefined ends it. */
-  follow(listener: ((held: HeldImage, payloads: readonly Buffer[]) => Promise<void>) | undefined): void;
+  /** `listener` is awaited after each applied epoch, before the next one, with the epoch's payloads. What is returned ends that, as a new lineage does. */
+  follow(listener: EpochListener): () => void;
 }

@@ -11,7 +11,7 @@ import type { Epoch } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
 import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
 import type { StandbyDisk } from '../disk.ts';
-import type { FollowedImage, HeldImage } from './followed-image.ts';
+import type { EpochListener, FollowedImage, HeldImage } from './followed-image.ts';
 import { type Durability, Journal } from './journal.ts';
 import { type ImageRecord, RecordFile } from './record.ts';
 
@@ -54,7 +54,7 @@ export class StandbyImage implements FollowedImage {
   #busy: Promise<unknown> = Promise.resolve();
   /** False once the image was found to differ from what the primary had; only a new lineage mends that. */
   #sound = true;
-  #follower: Parameters<FollowedImage['follow']>[0];
+  readonly #followers = new Set<EpochListener>();
 
   constructor({ dir, threads, durability }: ImageOptions) {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -135,7 +135,7 @@ export class StandbyImage implements FollowedImage {
   /** Makes a new, empty image for a new lineage; nothing of the old one is promotable from here. */
   create(lineage: string, ramBytes: number): void {
     this.#unmap();
-    this.#follower = undefined;
+    this.#followers.clear();
     this.#committed = 0;
     this.#sound = true;
     this.journal.clear();
@@ -200,7 +200,7 @@ export class StandbyImage implements FollowedImage {
         throw this.#corrupt(commit.epoch);
       }
       this.#recordApplied(commit, staged);
-      await this.#follower?.(this.#held(), staged.ram);
+      for (const follower of this.#followers) await follower(this.#held(), staged.ram);
     });
   }
 
@@ -208,8 +208,9 @@ export class StandbyImage implements FollowedImage {
     return this.#exclusive(() => work(this.#held()));
   }
 
-  follow(listener: Parameters<FollowedImage['follow']>[0]): void {
-    this.#follower = listener;
+  follow(listener: EpochListener): () => void {
+    this.#followers.add(listener);
+    return () => this.#followers.delete(listener);
   }
 
   /** Only within #exclusive. */

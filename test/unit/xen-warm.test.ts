@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { XenTarget } from '../../backup/hypervisor/xen.ts';
-import type { FollowedImage, HeldImage } from '../../backup/image/followed-image.ts';
+import type { EpochListener, FollowedImage, HeldImage } from '../../backup/image/followed-image.ts';
 import { engine } from '../../native/index.ts';
 import { packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
 
@@ -85,7 +85,7 @@ class TestImage implements FollowedImage {
     threads: 1,
     maxSlabs: 4,
   });
-  #listener: Parameters<FollowedImage['follow']>[0];
+  #listener: EpochListener | undefined;
   #busy: Promise<unknown> = Promise.resolve();
   epoch = 0;
 
@@ -100,8 +100,11 @@ class TestImage implements FollowedImage {
     return mine;
   }
 
-  follow(listener: Parameters<FollowedImage['follow']>[0]): void {
+  follow(listener: EpochListener): () => void {
     this.#listener = listener;
+    return () => {
+      this.#listener = undefined;
+    };
   }
 
   /** The next epoch: these pages are filled with its number. */
