@@ -7,6 +7,8 @@ import type {
   AgentEvent,
   AgentStatus,
   ApiErrorBody,
+  ExportRequest,
+  ExportResult,
   FailoverRequest,
   FailoverResult,
   ProtectRequest,
@@ -17,6 +19,8 @@ import type {
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** An agent that accepts a call and says nothing for this long hangs. */
 const ANSWER_TIMEOUT_MS = 60_000;
+/** A guest of many GiB onto a slow disk. */
+const EXPORT_TIMEOUT_MS = 3_600_000;
 
 export class AgentClient {
   readonly socketPath: string;
@@ -45,6 +49,10 @@ export class AgentClient {
     return this.#call('POST', '/v1/failover', body) as Promise<FailoverResult>;
   }
 
+  exportCheckpoint(body: ExportRequest): Promise<ExportResult> {
+    return this.#call('POST', '/v1/export', body, EXPORT_TIMEOUT_MS) as Promise<ExportResult>;
+  }
+
   /** Digests of a standby image by a full pass, beside those the primary named for that epoch. */
   verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {
     return this.#call('GET', `/v1/vms/${encodeURIComponent(vm)}/verify`) as Promise<{
@@ -67,8 +75,8 @@ export class AgentClient {
     }
   }
 
-  async #call(method: string, path: string, body?: unknown): Promise<unknown> {
-    const response = await this.#send(method, path, body, AbortSignal.timeout(ANSWER_TIMEOUT_MS));
+  async #call(method: string, path: string, body?: unknown, timeoutMs = ANSWER_TIMEOUT_MS): Promise<unknown> {
+    const response = await this.#send(method, path, body, AbortSignal.timeout(timeoutMs));
     if (response.statusCode !== 200) throw await errorOf(response);
     try {
       return JSON.parse(await readText(response));

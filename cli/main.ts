@@ -9,6 +9,7 @@ import { Context, type Verb } from './context.ts';
 import { agent } from './verbs/agent.ts';
 import { bench } from './verbs/bench.ts';
 import { certs } from './verbs/certs.ts';
+import { checkpoint } from './verbs/checkpoint.ts';
 import { config } from './verbs/config.ts';
 import { demo } from './verbs/demo.ts';
 import { doctor } from './verbs/doctor.ts';
@@ -27,6 +28,7 @@ const verbs: Verb[] = [
   status,
   list,
   failover,
+  checkpoint,
   doctor,
   certs,
   config,

@@ -84,6 +84,21 @@ export interface ProtectRequest {
 }
 
 /** POST /v1/failover */
+/** `path` is absolute, on the host of the agent. */
+export interface ExportRequest {
+  vm: string;
+  format: 'xen';
+  path: string;
+}
+
+export interface ExportResult {
+  vm: string;
+  /** The epoch that the file holds. */
+  epoch: number;
+  path: string;
+  sizeBytes: number;
+}
+
 export interface FailoverRequest {
   vm: string;
   force?: boolean;

@@ -16,17 +16,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { RomulusError } from '../../shared/errors.ts';
 import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
-import {
-  checkpoint,
-  goOn,
-  pageRecords,
-  type ReadPages,
-  streamStart,
-} from '../../shared/hypervisor/xen-stream.ts';
+import { checkpoint, goOn, pageRecords, streamStart } from '../../shared/hypervisor/xen-stream.ts';
 import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
-import { PAGE_BYTES } from '../../shared/vm.ts';
 import type { FollowedImage, HeldImage } from '../image/followed-image.ts';
-import { ImageCopy } from '../image/image-copy.ts';
+import { copier, ImageCopy } from '../image/image-copy.ts';
 
 /** Epochs wait for the receiver; one that takes nothing for so long is given up instead. */
 const FEED_LIMIT_MS = 30_000;
@@ -194,9 +187,4 @@ function fifoIn(runDir: string): string {
 
 function pidFileIn(runDir: string): string {
   return join(runDir, 'receiver.pid');
-}
-
-/** Each run into a buffer of its own: the image changes while xl reads. */
-export function copier({ ram }: HeldImage): ReadPages {
-  return (page, pages) => ram.read(page * PAGE_BYTES, pages * PAGE_BYTES);
 }

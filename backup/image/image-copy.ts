@@ -75,3 +75,8 @@ export class ImageCopy {
     this.#unfollow();
   }
 }
+
+/** Reads runs of a held image, each into a buffer of its own: the image changes afterwards. */
+export function copier({ ram }: HeldImage): (page: number, pages: number) => Buffer {
+  return (page, pages) => ram.read(page * PAGE_BYTES, pages * PAGE_BYTES);
+}

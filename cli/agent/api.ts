@@ -1,9 +1,10 @@
 /** The local API: what each request means to this host. */
 
+import { isAbsolute } from 'node:path';
 import { RomulusError } from '../../shared/errors.ts';
 import type { Routes } from '../../shared/http.ts';
 import { MAX_WINDOW_EPOCHS } from '../../shared/limits.ts';
-import type { AgentStatus, FailoverRequest, ProtectRequest } from '../../shared/status.ts';
+import type { AgentStatus, ExportRequest, FailoverRequest, ProtectRequest } from '../../shared/status.ts';
 import type { TlsIdentity } from '../../shared/tls-identity.ts';
 import { VERSION } from '../../shared/version.ts';
 import { isName } from '../../shared/wire/messages.ts';
@@ -45,6 +46,7 @@ function table({ host, events, metrics, identity }: ApiParts): Routes {
     'POST /v1/protect': ({ body }) => host.protect(protectRequest(fields(body))),
     'POST /v1/unprotect': ({ body }) => host.unprotect(vmName(fields(body))),
     'POST /v1/failover': ({ body }) => host.failover(failoverRequest(fields(body))),
+    'POST /v1/export': ({ body }) => host.exportCheckpoint(exportRequest(fields(body))),
     'GET /v1/events': ({ signal }) => events.follow(signal),
   };
 }
@@ -86,6 +88,13 @@ function protectRequest(body: Fields): ProtectRequest {
     ...(epochMaxMs !== undefined && { epochMaxMs }),
     ...(window !== undefined && { window }),
   };
+}
+
+function exportRequest(body: Fields): ExportRequest {
+  const { format, path } = body;
+  if (format !== 'xen') throw usage('"format" must be "xen"');
+  if (typeof path !== 'string' || !isAbsolute(path)) throw usage('"path" must be an absolute path');
+  return { vm: vmName(body), format, path };
 }
 
 function failoverRequest(body: Fields): FailoverRequest {

@@ -2,6 +2,7 @@
 
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { exportXen } from '../../backup/export.ts';
 import { openTarget } from '../../backup/hypervisor/open.ts';
 import { Standby } from '../../backup/standby.ts';
 import { preloadPath } from '../../native/preload.ts';
@@ -17,7 +18,14 @@ import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file
 import { asRomulusError, RomulusError } from '../../shared/errors.ts';
 import { diskSocket } from '../../shared/hypervisor/qemu-args.ts';
 import type { Logger } from '../../shared/log.ts';
-import type { FailoverRequest, FailoverResult, ProtectRequest, VmStatus } from '../../shared/status.ts';
+import type {
+  ExportRequest,
+  ExportResult,
+  FailoverRequest,
+  FailoverResult,
+  ProtectRequest,
+  VmStatus,
+} from '../../shared/status.ts';
 import type { AgentTlsOptions } from '../../shared/tls.ts';
 import { dialWith } from '../../shared/tls-identity.ts';
 import type { VmSpec } from '../../shared/vm.ts';
@@ -93,6 +101,22 @@ export class Host {
     const found = (this.#replicas.get(vm) ?? this.#standbys.get(vm))?.status() ?? this.#failed.get(vm);
     if (found === undefined) throw this.#unknown(vm);
     return found;
+  }
+
+  /** A standby's newest epoch as a file for the hypervisor's own tools; VM_BUSY once the guest runs here. */
+  async exportCheckpoint({ vm, path }: ExportRequest): Promise<ExportResult> {
+    const standby = this.#standbys.get(vm);
+    if (standby === undefined) throw this.#unknown(vm);
+    const { hypervisor, state } = standby.status();
+    if (hypervisor !== 'xen')
+      throw new RomulusError('HV_UNSUPPORTED', `${vm} is a guest of ${hypervisor}, not of Xen`, {
+        hint: `romulus status ${vm}`,
+      });
+    if (standby.promoted)
+      throw new RomulusError('VM_BUSY', `${vm} is ${state} here: its image is its memory now`, {
+        hint: `xl save ${vm} ${path}`,
+      });
+    return { vm, path, ...(await exportXen(standby.image, path)) };
   }
 
   verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {

@@ -22,6 +22,11 @@ export type PageRuns = Iterable<readonly [page: number, pages: number]>;
 export function* saveFile(state: XenState, read: ReadPages): Generator<Buffer> {
   yield* streamStart(state);
   yield* pageRecords(state, read, allPages(state));
+  yield* saveEnd(state);
+}
+
+/** What comes after the last page of a save file. Pages may come more than once before: the last word counts. */
+export function* saveEnd(state: XenState): Generator<Buffer> {
   yield* cpuState(state);
   yield* record(RecordType.END);
   yield* record(OuterType.END);

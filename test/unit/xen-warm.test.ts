@@ -5,26 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { XenTarget } from '../../backup/hypervisor/xen.ts';
-import type { EpochListener, FollowedImage, HeldImage } from '../../backup/image/followed-image.ts';
-import { engine } from '../../native/index.ts';
-import { packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import { FIRST_GFN, PAGES, xenState as state, TestImage } from '../support/xen-image.ts';
 
-const PAGES = 64;
 const WAIT = { timeout: 60_000, interval: 20 };
 const spec = { name: 'guest', hypervisor: 'xen' as const, memoryBytes: PAGES * 4096, cpus: 1 };
-
-const state = (epoch: number): Buffer =>
-  packXenState({
-    xenVersion: '4.17',
-    config: '{}',
-    regions: [{ gfn: 0x100, page: 0, pages: PAGES }],
-    absent: Buffer.alloc(8),
-    leaves: Buffer.alloc(24),
-    msrs: Buffer.alloc(16),
-    tsc: Buffer.alloc(24),
-    context: Buffer.alloc(64, epoch),
-    params: Buffer.alloc(16),
-  } satisfies XenState);
 
 /** Domains are files; the receiver's is "guest--incoming" until the word to go on, and "guest" afterwards. */
 const STAND_IN = `#!/bin/sh
@@ -74,61 +58,6 @@ for await (const piece of process.stdin) {
 writeFileSync('ended', ''); // never: the receiver holds its own input open
 `;
 
-/** An image at an epoch, changed page by page; payloads are made as the primary makes them. */
-class TestImage implements FollowedImage {
-  readonly sizeBytes = PAGES * 4096;
-  readonly ram = engine().anonymousMemory(PAGES * 4096);
-  readonly #shadow = engine().anonymousMemory(PAGES * 4096);
-  readonly #encoder = engine().createEncoder({
-    memory: this.ram,
-    shadow: this.#shadow,
-    threads: 1,
-    maxSlabs: 4,
-  });
-  #listener: EpochListener | undefined;
-  #busy: Promise<unknown> = Promise.resolve();
-  epoch = 0;
-
-  get #held(): HeldImage {
-    if (this.epoch === 0) throw new Error('no epoch yet');
-    return { epoch: this.epoch, ram: this.ram, state: state(this.epoch) };
-  }
-
-  atEpoch<T>(work: (held: HeldImage) => Promise<T>): Promise<T> {
-    const mine = this.#busy.then(() => work(this.#held));
-    this.#busy = mine.catch(() => {});
-    return mine;
-  }
-
-  follow(listener: EpochListener): () => void {
-    this.#listener = listener;
-    return () => {
-      this.#listener = undefined;
-    };
-  }
-
-  /** The next epoch: these pages are filled with its number. */
-  apply(...pages: number[]): Promise<void> {
-    const mine = this.#busy.then(async () => {
-      this.epoch += 1;
-      const dirty = engine().createBitmap(PAGES);
-      for (const page of pages) {
-        this.ram.write(page * 4096, Buffer.alloc(4096, this.epoch));
-        dirty.set(page);
-      }
-      const { chunks } = await this.#encoder.encode(dirty);
-      const payloads = chunks.map(({ buffer, payloadBytes, slab }) => {
-        const payload = Buffer.from(buffer.subarray(256, 256 + payloadBytes));
-        this.#encoder.release(slab);
-        return payload;
-      });
-      await this.#listener?.(this.#held, payloads);
-    });
-    this.#busy = mine.catch(() => {});
-    return mine;
-  }
-}
-
 let dir = '';
 let image: TestImage;
 let target: XenTarget;
@@ -169,7 +98,7 @@ describe('a warm Xen standby', () => {
     await target.start(file('state'));
     const { memory, context } = received();
     expect(context).toBe(3);
-    expect([0, 1, 2, 3, 4, 63].map((page) => memory[0x100 + page])).toEqual([1, 2, 3, 3, 0, 1]);
+    expect([0, 1, 2, 3, 4, 63].map((page) => memory[FIRST_GFN + page])).toEqual([1, 2, 3, 3, 0, 1]);
     expect(existsSync(file('guest'))).toBe(true);
     expect(existsSync(file('restored'))).toBe(false);
   });
