@@ -37,7 +37,7 @@ static void start(void) {
   if (postmaster != 0) return;
   setsid();
   if (chroot(ROOT) < 0 || chdir("/") < 0 || setgid(USER) < 0 || setuid(USER) < 0) fail("user");
-  execl(POSTGRES, "postgres", "-D", "/data", NULL);
+  execl(POSTGRES, POSTGRES, "-D", "/data", NULL);
   fail("start");
 }
 

@@ -1,6 +1,7 @@
 /** Two hosts in miniature on this machine: two agents as processes, and a real QEMU guest between them. */
 
-import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
@@ -75,7 +76,7 @@ export class Lab {
     });
     primary.configure(backup, on('a'));
     backup.configure(primary, on('b'));
-    if (options.workload?.database) copyFileSync(await buildPostgresDisk(), diskImage(dir, 'a'));
+    if (options.workload?.database) copyImage(await buildPostgresDisk(), diskImage(dir, 'a'));
     else if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
     for (const agent of [primary, backup]) agent.launcher = segment?.launcher ?? [];
     return new Lab(dir, imageRoot, primary, backup, segment);
@@ -209,6 +210,11 @@ export class Lab {
 
 function diskImage(dir: string, side: 'a' | 'b'): string {
   return join(dir, side, 'disk.img');
+}
+
+/** Its holes stay holes. */
+function copyImage(from: string, to: string): void {
+  execFileSync('cp', ['--sparse=always', from, to]);
 }
 
 /** A sparse image. */
