@@ -4,12 +4,13 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '../native/bench.ts';
+import { benchDisk, type DiskRow } from './disk.ts';
 import { benchEpoch, type EpochBenchOptions } from './epoch.ts';
 import { benchPageSnappy, type PageSnappyRow } from './page-snappy.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
 import { benchWire, type WireRow } from './wire.ts';
 
-export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch'] as const;
+export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk'] as const;
 export type BenchPart = (typeof benchParts)[number];
 
 export interface BenchRequest {
@@ -28,6 +29,7 @@ export interface BenchRows {
   apply: DeltaRow[];
   wire: WireRow[];
   epoch: Awaited<ReturnType<typeof benchEpoch>>;
+  disk: DiskRow[];
 }
 
 /** The trimmed trace of the tests: real, but so short that other traces should be given for figures that count. */
@@ -41,7 +43,8 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
   const { guestGiB, rounds, threads, onProgress } = request;
   const traces = request.traces.length > 0 ? request.traces : defaultTraces();
   const names = traces.map((path) => basename(path)).join(', ');
-  onProgress(`${part}: ${part === 'wire' || part === 'epoch' ? 'two processes' : names}`);
+  const traced = part === 'scan' || part === 'delta' || part === 'apply';
+  onProgress(`${part}: ${traced ? names : 'real processes'}`);
   const options = { rounds, threads };
   const parts: { [Q in BenchPart]: () => Promise<BenchRows[Q]> } = {
     scan: async () => [...(await benchScan(guestGiB, traces, options)), ...(await benchPagemap())],
@@ -53,6 +56,7 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
     apply: () => benchApply([...traces, 'dense', 'sparse'], options),
     wire: () => benchWire(),
     epoch: () => benchEpoch({ ...request.epoch, onProgress }),
+    disk: () => benchDisk({ rounds, epochMs: 25, onProgress }),
   };
   return parts[part]();
 }

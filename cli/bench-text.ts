@@ -69,6 +69,21 @@ const pair = ({ p50, p99 }: { p50: number; p99: number }) => `${p50.toFixed(1)} 
 const grown = ({ first, last }: { first: number; last: number }) =>
   `${formatBytes(first)} -> ${formatBytes(last)}`;
 
+function diskText(rows: BenchRows['disk']): string {
+  return table([
+    ['CLIENT', 'LOAD', 'AT A TIME', 'ACCESS', 'REQUESTS/S', 'MiB/S', 'OVERHEAD'],
+    ...rows.map((row) => [
+      row.client,
+      `${row.blockBytes / 1024} KiB ${row.op}${row.flushEvery > 0 ? `, flush every ${row.flushEvery}` : ''}`,
+      String(row.depth),
+      row.access,
+      String(row.requestsPerS),
+      String(row.mibPerS),
+      row.overhead === 0 ? '-' : `${(row.overhead * 100).toFixed(0)} %`,
+    ]),
+  ]);
+}
+
 function epochText(rows: BenchRows['epoch']): string {
   const epochs = rows.flatMap((row) => (row.kind === 'epoch' ? [row] : []));
   const failovers = rows.flatMap((row) => (row.kind === 'failover' ? [row] : []));
@@ -127,6 +142,8 @@ export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): str
       return scanText(rows as BenchRows['scan']);
     case 'wire':
       return wireText(rows as BenchRows['wire']);
+    case 'disk':
+      return diskText(rows as BenchRows['disk']);
     case 'epoch':
       return epochText(rows as BenchRows['epoch']);
     default:

@@ -20,7 +20,7 @@ const networkModules = [
 const REDIS = '/usr/bin/redis-server';
 
 export const services: GuestFeature = {
-  sources: ['transfer.c', 'services'],
+  sources: ['transfer.c', 'counter.c', 'services'],
   modules: networkModules,
   add: addServices,
 };
@@ -28,8 +28,13 @@ export const services: GuestFeature = {
 async function addServices(root: string, sourceDir: string, command: Command): Promise<void> {
   await mkdir(join(root, 'tmp'), { recursive: true });
   await command('ln', ['-s', 'busybox', join(root, 'bin', 'ip')], root);
-  const transfer = ['-O2', '-static', '-o', join(root, 'bin', 'transfer'), join(sourceDir, 'transfer.c')];
-  await command('gcc', transfer, root);
+  for (const name of ['transfer', 'counter']) {
+    await command(
+      'gcc',
+      ['-O2', '-static', '-o', join(root, 'bin', name), join(sourceDir, `${name}.c`)],
+      root,
+    );
+  }
   await copyFile(join(sourceDir, 'services'), join(root, 'bin', 'services'));
   await chmod(join(root, 'bin', 'services'), 0o755);
   for (const path of [REDIS, ...(await librariesOf(REDIS, root, command))]) {

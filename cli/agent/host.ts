@@ -32,7 +32,7 @@ import type { VmSpec } from '../../shared/vm.ts';
 import type { Hello } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 
-/** Bound of the copy of a disk beside its running guest, in bytes a second. */
+/** Bound of the copy of a disk whose guest the config no longer names, in bytes a second. */
 const DISK_COPY_BYTES_PER_S = 128 * 1024 * 1024;
 
 export interface HostOptions {
@@ -274,7 +274,7 @@ export class Host {
       threads: config.threads,
       term: term.current.term,
       gates,
-      ...(disk && { disk: new DiskStream(disk, DISK_COPY_BYTES_PER_S) }),
+      ...(disk && { disk: new DiskStream(disk, config.vms[vm]?.diskCopyBytesPerS ?? DISK_COPY_BYTES_PER_S) }),
       log,
       recordFenced: (fencedByTerm) => writeRecord(this.#protectionPath(vm), { ...record, fencedByTerm }),
       onEvent: (kind, fields) => events.emit(vm, kind, fields),

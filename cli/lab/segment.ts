@@ -51,6 +51,11 @@ export class Segment {
     return { tap: `tap-${host}`, bridge: BRIDGE, mac: GUEST_MAC, addresses: [GUEST_ADDRESS] };
   }
 
+  /** Cuts the link between the two agents, which is the segment's loopback, or mends it; clients and guests are not on it. */
+  cutLink(cut: boolean): void {
+    this.#inside('link', 'set', 'lo', cut ? 'down' : 'up');
+  }
+
   /** Taps, bridge and connections go with it, once the processes in it are gone. */
   remove(): void {
     ip('netns', 'delete', this.name);

@@ -4,7 +4,7 @@ import { Argument } from 'commander';
 import { countArgument } from '../arguments.ts';
 import type { Verb } from '../context.ts';
 
-const parts = ['scan', 'delta', 'apply', 'wire', 'epoch'] as const;
+const parts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk'] as const;
 type Part = (typeof parts)[number];
 
 interface Options {

@@ -32,6 +32,8 @@ export interface VmConfig {
   commitMaxMs?: number;
   /** Share of the guest's memory that the primary keeps a copy of, 0 to 1. */
   shadowShare: number;
+  /** Bound of the copy of a disk beside its running guest, in bytes a second. */
+  diskCopyBytesPerS: number;
   /** Epochs sent and not yet acknowledged, at most. */
   windowEpochs: number;
 }
@@ -129,7 +131,7 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     threads: raw.threads,
     vms: Object.fromEntries(
       Object.entries(raw.vms).map(([name, vm]) => {
-        const { memory, epoch, epochMax, window, pauseShare, commitMax, shadow, ...rest } = vm;
+        const { memory, epoch, epochMax, window, pauseShare, commitMax, shadow, diskCopyRate, ...rest } = vm;
         const spec = { name, memoryBytes: memory, ...rest } as VmSpec;
         for (const key of ['kernel', 'initrd', 'disk', 'serialLog', 'attachQmp'] as const) {
           if (spec[key] !== undefined) spec[key] = at(spec[key]);
@@ -141,6 +143,7 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
           pauseShare,
           ...(commitMax !== undefined && { commitMaxMs: commitMax }),
           shadowShare: shadow,
+          diskCopyBytesPerS: diskCopyRate,
           windowEpochs: window,
         };
         return [name, vmConfig];

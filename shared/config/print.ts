@@ -21,6 +21,7 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
         pauseShare: percent(vm.pauseShare),
         ...(vm.commitMaxMs !== undefined && { commitMax: `${vm.commitMaxMs}ms` }),
         shadow: percent(vm.shadowShare),
+        diskCopyRate: `${vm.diskCopyBytesPerS}B`,
         window: vm.windowEpochs,
       };
     }),

@@ -132,6 +132,7 @@ export const VmSchema = v.strictObject({
   initrd: v.optional(Text),
   append: v.optional(v.string()),
   disk: v.optional(Text),
+  diskCopyRate: v.optional(v.pipe(Size, v.minValue(1024 * 1024, 'must be at least 1MiB')), '128MiB'),
   networks: v.optional(v.pipe(v.array(NetworkSchema), v.maxLength(MAX_NETWORKS))),
   machine: v.optional(Text),
   extraArgs: v.optional(v.array(v.string())),
