@@ -55,7 +55,7 @@ export class StandbyDisk {
     this.#nextPair = undefined;
   }
 
-  /** Writes payloads into the image, in order. */
+  /** Writes payloads into the image, in order; once the first epoch of the lineage is in, they no longer differ. */
   async apply(payloads: Buffer[]): Promise<void> {
     if (payloads.length === 0) return;
     this.#host.touch();
@@ -64,12 +64,12 @@ export class StandbyDisk {
     } catch (cause) {
       throw failed(this.#host.path, cause);
     }
+    if (!this.#syncing) this.#host.disk.clearDirty(payloads);
   }
 
-  /** Image and memory hold a committed epoch, of which these were the disk's payloads. */
-  applied(payloads: Buffer[]): void {
+  /** Image and memory hold a committed epoch: with the first of a lineage, the whole disk is the primary's. */
+  applied(): void {
     if (this.#syncing) this.#host.disk.clearDirty();
-    else this.#host.disk.clearDirty(payloads);
     this.#syncing = false;
   }
 

@@ -2,10 +2,11 @@
 
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readdirSync,
-  readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeSync,
@@ -14,7 +15,7 @@ import { join } from 'node:path';
 import { ioError } from '../../shared/durable-file.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { Epoch } from '../../shared/vm.ts';
-import { decodeFrame, type Frame, frameLengthAt } from '../../shared/wire/frame.ts';
+import { decodeFrame, type Frame, frameLengthAt, PREFIX_BYTES } from '../../shared/wire/frame.ts';
 
 const STAGED = /^epoch-(\d+)\.part$/;
 const COMMITTED = /^epoch-(\d+)\.committed$/;
@@ -84,24 +85,31 @@ export class Journal {
     return committed.sort((a, b) => a - b);
   }
 
-  /** The frames of a committed epoch; throws IMAGE_CORRUPT if they are not what was staged. */
-  read(epoch: Epoch): Frame[] {
+  /** The frames of a committed epoch, one in memory at a time; throws IMAGE_CORRUPT if they are not what was staged. */
+  *frames(epoch: Epoch): Generator<Frame> {
     const path = this.#path(epoch, 'committed');
-    const data = readFileSync(path);
-    const frames: Frame[] = [];
+    const fd = openSync(path, 'r');
     try {
-      for (let at = 0; at < data.length; ) {
-        const length = frameLengthAt(data, at);
-        frames.push(decodeFrame(data.subarray(at, at + length)));
-        at += length;
+      const end = fstatSync(fd).size;
+      for (let at = 0; at < end; ) {
+        const prefix = readAt(fd, at, Math.min(PREFIX_BYTES, end - at));
+        const message = readAt(fd, at, frameLengthAt(prefix, 0, end - at));
+        yield decodeFrame(message);
+        at += message.length;
       }
     } catch (cause) {
       throw new RomulusError('IMAGE_CORRUPT', `staged epoch ${epoch} in ${path} is damaged`, {
         hint: 'the standby needs a full copy: on the primary, unprotect and protect the VM again',
         cause,
       });
+    } finally {
+      closeSync(fd);
     }
-    return frames;
+  }
+
+  /** All of them at once. */
+  read(epoch: Epoch): Frame[] {
+    return [...this.frames(epoch)];
   }
 
   /** Removes every staged and committed epoch, as when a new lineage begins. */
@@ -122,4 +130,14 @@ export class Journal {
       closeSync(directory);
     }
   }
+}
+
+function readAt(fd: number, position: number, bytes: number): Buffer {
+  const data = Buffer.allocUnsafe(bytes);
+  for (let done = 0; done < bytes; ) {
+    const got = readSync(fd, data, done, bytes - done, position + done);
+    if (got === 0) throw new RomulusError('IMAGE_CORRUPT', 'the file has become shorter');
+    done += got;
+  }
+  return data;
 }

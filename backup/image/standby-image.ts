@@ -20,10 +20,16 @@ export interface StagedEpoch {
   ram: Buffer[];
   state: Buffer[];
   disk: Buffer[];
+  diskBytes: number;
+  /** The epoch changed more of the disk than memory should hold: these payloads lie in the journal alone. */
+  diskInJournal: boolean;
 }
 
+/** Disk payloads of one epoch kept in memory until it is applied; the rest is read from the journal then. */
+const MAX_STAGED_DISK_BYTES = 32 * 1024 * 1024;
+
 export function emptyEpoch(): StagedEpoch {
-  return { ram: [], state: [], disk: [] };
+  return { ram: [], state: [], disk: [], diskBytes: 0, diskInJournal: false };
 }
 
 export interface ImageOptions {
@@ -121,15 +127,15 @@ export class StandbyImage implements FollowedImage {
   async #reapply(epoch: Epoch): Promise<void> {
     const staged = emptyEpoch();
     let commit: Commit | undefined;
-    for (const frame of this.journal.read(epoch)) {
+    for (const frame of this.journal.frames(epoch)) {
       if (frame.kind === Kind.commit) commit = parseCommit(frame.head);
       else await this.stage(staged, parseChunk(frame.head, MAX_PAYLOAD_BYTES), frame.payload);
     }
     if (commit === undefined || commit.epoch !== this.#committed + 1) throw this.#corrupt(epoch);
     this.#committed = epoch;
     // The image may hold half of this epoch already, so only a fresh scan, not this sum, tells its digest.
-    await this.#write(staged);
-    this.#recordApplied(commit, staged);
+    await this.#write(staged, epoch);
+    this.#recordApplied(commit);
   }
 
   /** Makes a new, empty image for a new lineage; nothing of the old one is promotable from here. */
@@ -161,7 +167,10 @@ export class StandbyImage implements FollowedImage {
       if (this.disk === undefined)
         throw new RomulusError('WIRE_FRAME', 'a chunk of a disk this guest does not have');
       await this.disk.expect(decoded);
-      into.disk.push(decoded);
+      into.diskBytes += decoded.length;
+      into.diskInJournal = into.diskBytes > MAX_STAGED_DISK_BYTES;
+      if (into.diskInJournal) into.disk = [];
+      else into.disk.push(decoded);
       return;
     }
     const memory = chunk.region === Region.ram ? this.#ram : this.#state;
@@ -181,7 +190,7 @@ export class StandbyImage implements FollowedImage {
 
   /** Pre-copy: applied at once, while the image is not promotable. */
   applyPrecopy(staged: StagedEpoch): Promise<void> {
-    return this.#exclusive(() => this.#write(staged));
+    return this.#exclusive(() => this.#write(staged, 0));
   }
 
   /** The epoch's commit record is written; from here a restart comes back to it. */
@@ -194,12 +203,12 @@ export class StandbyImage implements FollowedImage {
   /** Applies a committed epoch. Throws IMAGE_CORRUPT if the image is then not what the primary had. */
   apply(staged: StagedEpoch, commit: Commit): Promise<void> {
     return this.#exclusive(async () => {
-      await this.#write(staged);
+      await this.#write(staged, commit.epoch);
       crashPoint('backup.applied');
       if (digestHex(this.#digest) !== commit.digest || digestHex(this.#stateDigest) !== commit.stateDigest) {
         throw this.#corrupt(commit.epoch);
       }
-      this.#recordApplied(commit, staged);
+      this.#recordApplied(commit);
       for (const follower of this.#followers) await follower(this.#held(), staged.ram);
     });
   }
@@ -276,7 +285,7 @@ export class StandbyImage implements FollowedImage {
     return mine;
   }
 
-  async #write(staged: StagedEpoch): Promise<void> {
+  async #write(staged: StagedEpoch, epoch: Epoch): Promise<void> {
     if (this.#ram === undefined || this.#state === undefined)
       throw new RomulusError('INTERNAL', 'no image is open');
     const ram = await engine().applyPayloads(this.#ram, staged.ram, this.#threads);
@@ -285,16 +294,25 @@ export class StandbyImage implements FollowedImage {
     const state = await engine().applyPayloads(this.#state, staged.state, 1);
     this.applyNs += ram.applyNs + state.applyNs;
     this.#stateDigest = BigInt.asUintN(64, this.#stateDigest + state.digestDelta);
-    await this.disk?.apply(staged.disk);
+    await this.#writeDisk(staged, epoch);
   }
 
-  #recordApplied(commit: Commit, staged: StagedEpoch): void {
+  async #writeDisk(staged: StagedEpoch, epoch: Epoch): Promise<void> {
+    if (!staged.diskInJournal) return this.disk?.apply(staged.disk);
+    for (const { kind, head, payload } of this.journal.frames(epoch)) {
+      if (kind !== Kind.chunk) continue;
+      const { region, codec, rawBytes } = parseChunk(head, MAX_PAYLOAD_BYTES);
+      if (region === Region.disk) await this.disk?.apply([await decompressPayload(codec, rawBytes, payload)]);
+    }
+  }
+
+  #recordApplied(commit: Commit): void {
     const record = this.record;
     if (record === undefined) throw new RomulusError('INTERNAL', 'an epoch was applied without a record');
     const { epoch, digest, stateDigest, stateBytes } = commit;
     this.#record.write({ ...record, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
     this.journal.forget(epoch);
-    this.disk?.applied(staged.disk);
+    this.disk?.applied();
     for (const waiter of this.#appliedWaiters) if (waiter.epoch <= epoch) waiter.resolve();
     this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.epoch > epoch);
   }

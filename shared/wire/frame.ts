@@ -97,11 +97,11 @@ function headChecksum(frame: Buffer, headBytes: number): number {
   return engine().crc32c(covered);
 }
 
-/** Length of the frame that begins at `offset`, read from its prefix; throws WIRE_FRAME if not even that is there. */
-export function frameLengthAt(data: Buffer, offset: number): number {
+/** Length of the frame that begins at `offset`, read from its prefix, in data that goes on until `end`; throws WIRE_FRAME if it is not whole. */
+export function frameLengthAt(data: Buffer, offset: number, end = data.length): number {
   if (data.length - offset < PREFIX_BYTES) throw malformed('it ends within a prefix');
   const length = PREFIX_BYTES + data.readUInt32LE(offset + 4) + data.readUInt32LE(offset + 8);
-  if (length > data.length - offset) throw malformed('it ends within a frame');
+  if (length > end - offset) throw malformed('it ends within a frame');
   return length;
 }
 

@@ -61,6 +61,7 @@ describe('a config file', () => {
       },
       epochMs: 10,
       epochMaxMs: 10,
+      diskCopyBytesPerS: 128 * 1024 * 1024,
       pauseShare: 0.1,
       shadowShare: 1,
       windowEpochs: 8,
