@@ -11,6 +11,7 @@ import { TlsIdentity } from '../shared/tls-identity.ts';
 import { agentRoutes } from './agent/api.ts';
 import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
+import type { Jobs, JobsOptions } from './agent/jobs.ts';
 import { AgentMetrics } from './agent/metrics.ts';
 
 /** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
@@ -32,6 +33,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     ...(tls && { tls }),
   });
   let listener: Listener | undefined;
+  let jobs: Jobs | undefined;
   const metrics = new AgentMetrics({
     events,
     statuses: () => host.statuses(),
@@ -45,7 +47,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
   });
   const api = await serveApi(
     config.api,
-    agentRoutes({ host, events, metrics, ...(identity && { identity }) }, ready),
+    agentRoutes({ host, events, metrics, jobs: () => jobs, ...(identity && { identity }) }, ready),
   );
   try {
     await host.recover();
@@ -58,18 +60,28 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),
     });
+    jobs =
+      config.queue &&
+      (await startJobs({ host, queue: config.queue, priorityOf: (vm) => config.vms[vm]?.priority, log }));
     isReady();
     log.info(
       { node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api },
       'agent is up',
     );
     await signalled(log);
+    await jobs?.close();
     await listener.close();
   } finally {
     await host.close();
     await api.close();
     metrics.close();
   }
+}
+
+/** Loaded only where there is a queue: an agent without one starts faster. */
+async function startJobs(options: JobsOptions): Promise<Jobs> {
+  const module = await import('./agent/jobs.ts');
+  return new module.Jobs(options);
 }
 
 function signalled(log: Logger): Promise<void> {

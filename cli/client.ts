@@ -1,6 +1,7 @@
 /** The operator's side of the local API: one call, one answer, and the agent's errors as RomulusErrors again. */
 
 import { type IncomingMessage, request } from 'node:http';
+import type { JobView } from '../shared/control/queue.ts';
 import { type ErrorCode, errorCodes, RomulusError } from '../shared/errors.ts';
 import { readEvents } from '../shared/http.ts';
 import type {
@@ -51,6 +52,16 @@ export class AgentClient {
 
   exportCheckpoint(body: ExportRequest): Promise<ExportResult> {
     return this.#call('POST', '/v1/export', body, EXPORT_TIMEOUT_MS) as Promise<ExportResult>;
+  }
+
+  /** Asks by the queue, or without one at once; `on` names the agent that is asked. */
+  ask(order: { kind: JobView['kind']; on?: string; [field: string]: unknown }): Promise<JobView> {
+    return this.#call('POST', '/v1/jobs', order) as Promise<JobView>;
+  }
+
+  job({ node, id = '' }: Pick<JobView, 'node' | 'id'>): Promise<JobView> {
+    const path = `/v1/jobs/${encodeURIComponent(node)}/${encodeURIComponent(id)}`;
+    return this.#call('GET', path) as Promise<JobView>;
   }
 
   /** Digests of a standby image by a full pass, beside those the primary named for that epoch. */

@@ -13,6 +13,7 @@ import { checkpoint } from './verbs/checkpoint.ts';
 import { config } from './verbs/config.ts';
 import { demo } from './verbs/demo.ts';
 import { doctor } from './verbs/doctor.ts';
+import { drain } from './verbs/drain.ts';
 import { failover } from './verbs/failover.ts';
 import { list } from './verbs/list.ts';
 import { protect } from './verbs/protect.ts';
@@ -29,6 +30,7 @@ const verbs: Verb[] = [
   list,
   failover,
   checkpoint,
+  drain,
   doctor,
   certs,
   config,

@@ -2,6 +2,13 @@
 
 export { type Endpoint, formatEndpoint, isLoopback, parseEndpoint } from './config/endpoint.ts';
 export { configPath, DEFAULT_CONFIG_PATH, loadConfig } from './config/load.ts';
-export { type AgentConfig, parseConfig, type TlsFiles, type VmConfig } from './config/parse.ts';
+export {
+  type AgentConfig,
+  type MetricsConfig,
+  parseConfig,
+  type QueueConfig,
+  type TlsFiles,
+  type VmConfig,
+} from './config/parse.ts';
 export { configAsFile } from './config/print.ts';
 export { formatBytes, formatMs, parseDurationMs, parseSizeBytes } from './config/units.ts';

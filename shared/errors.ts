@@ -27,6 +27,8 @@ export const errorCodes = {
   TERM_CORRUPT: ExitCode.refused,
   WITNESS_UNSAFE: ExitCode.refused,
   WITNESS_UNREACHABLE: ExitCode.failed,
+  QUEUE_UNREACHABLE: ExitCode.failed,
+  JOB_UNKNOWN: ExitCode.notFound,
   IMAGE_FULL: ExitCode.failed,
   IMAGE_IO: ExitCode.failed,
   IMAGE_CORRUPT: ExitCode.failed,

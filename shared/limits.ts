@@ -27,3 +27,5 @@ export const MAX_ADDRESSES = 16;
 /** Output of one network device held back for want of an acknowledgement; beyond, the guest's sending waits. */
 export const MAX_HELD_BYTES = 64 * MiB;
 export const MAX_HELD_PACKETS = 65_536;
+/** Characters of what a person says about who fenced a host. */
+export const MAX_FENCE_CLAIM_LENGTH = 500;

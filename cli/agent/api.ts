@@ -10,6 +10,8 @@ import { VERSION } from '../../shared/version.ts';
 import { isName } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
 import type { Host } from './host.ts';
+import { jobRoutes } from './job-routes.ts';
+import type { Jobs } from './jobs.ts';
 import type { AgentMetrics } from './metrics.ts';
 
 export interface ApiParts {
@@ -18,6 +20,8 @@ export interface ApiParts {
   metrics: AgentMetrics;
   /** Without TLS there is none. */
   identity?: TlsIdentity;
+  /** undefined where no queue is configured. */
+  jobs(): Jobs | undefined;
 }
 
 /** Every answer waits for `ready`: until then this host does not know yet what it holds. */
@@ -32,7 +36,7 @@ export function agentRoutes(parts: ApiParts, ready: Promise<void>): Routes {
   return routes;
 }
 
-function table({ host, events, metrics, identity }: ApiParts): Routes {
+function table({ host, events, metrics, identity, jobs }: ApiParts): Routes {
   return {
     'GET /v1/status': (): AgentStatus => ({
       node: host.node,
@@ -47,6 +51,7 @@ function table({ host, events, metrics, identity }: ApiParts): Routes {
     'POST /v1/unprotect': ({ body }) => host.unprotect(vmName(fields(body))),
     'POST /v1/failover': ({ body }) => host.failover(failoverRequest(fields(body))),
     'POST /v1/export': ({ body }) => host.exportCheckpoint(exportRequest(fields(body))),
+    ...jobRoutes(host, jobs),
     'GET /v1/events': ({ signal }) => events.follow(signal),
   };
 }

@@ -2,16 +2,26 @@
 
 import { formatMs } from '../../shared/config.ts';
 import { RomulusError } from '../../shared/errors.ts';
-import type { Verb } from '../context.ts';
+import type { Context, Verb } from '../context.ts';
+import { showWholeHost } from '../whole-host-text.ts';
+
+interface Options {
+  host?: string;
+  force?: boolean;
+  fencedBy?: string;
+}
 
 export const failover: Verb = (program, context) => {
   program
     .command('failover')
     .description('let the standby on this host take over; exit 4 while the primary is seen alive')
-    .argument('<vm>')
+    .argument('[vm]')
+    .option('--host <name>', 'every VM of this host that is on standby here, instead of one')
     .option('--force', 'although the state of the primary is not known')
     .option('--fenced-by <who>', 'who or what made sure that the primary is dead; needed with --force')
-    .action(async (vm: string, options: { force?: boolean; fencedBy?: string }) => {
+    .action(async (vm: string | undefined, { host, ...options }: Options) => {
+      if (host !== undefined) return failoverHost(context(), vm, host, options);
+      if (vm === undefined) throw usage();
       if (options.force && !options.fencedBy?.trim()) {
         throw new RomulusError(
           'FENCE_UNPROVEN',
@@ -32,3 +42,25 @@ export const failover: Verb = (program, context) => {
       );
     });
 };
+
+async function failoverHost(
+  context: Context,
+  vm: string | undefined,
+  node: string,
+  { force, fencedBy }: Options,
+): Promise<void> {
+  if (vm !== undefined) throw usage();
+  if (force && !fencedBy?.trim()) {
+    throw new RomulusError('FENCE_UNPROVEN', '--force needs to know who made sure that the host is dead', {
+      hint: `romulus failover --host ${node} --force --fenced-by "NAME, how"`,
+    });
+  }
+  const asked = { kind: 'failoverHost' as const, node, ...(force && { fencedBy }) };
+  await showWholeHost(context, await context.client().ask(asked), `runs here`);
+}
+
+function usage(): RomulusError {
+  return new RomulusError('USAGE', 'failover needs either a VM or --host', {
+    hint: 'romulus failover VM, or romulus failover --host NAME',
+  });
+}

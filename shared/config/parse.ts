@@ -7,7 +7,7 @@ import { RomulusError } from '../errors.ts';
 import type { VmSpec } from '../vm.ts';
 import { type Endpoint, formatEndpoint, isLoopback } from './endpoint.ts';
 import { nearest } from './nearest.ts';
-import { AgentSchema, knownKeys } from './schema.ts';
+import { AgentSchema, knownKeys, type QueueSchema } from './schema.ts';
 
 /** Bytes of a config file, at most. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
@@ -19,6 +19,21 @@ export interface TlsFiles {
   ca: string;
   cert: string;
   key: string;
+}
+
+/** Redis of the operators' jobs, by one of the two. */
+export interface QueueConfig {
+  /** May hold a password: never logged. */
+  url?: string;
+  socket?: string;
+  /** Jobs carried out at once. */
+  concurrency: number;
+}
+
+/** A port for Prometheus, whose scrapes show the token in the file. */
+export interface MetricsConfig {
+  listen: Endpoint;
+  tokenFile: string;
 }
 
 /** One guest of the config file: what to run, and how to checkpoint it. */
@@ -36,6 +51,8 @@ export interface VmConfig {
   diskCopyBytesPerS: number;
   /** Epochs sent and not yet acknowledged, at most. */
   windowEpochs: number;
+  /** 1 moves first when a whole host does. */
+  priority?: number;
 }
 
 /** Everything an agent needs to know, paths absolute, units resolved. */
@@ -51,6 +68,9 @@ export interface AgentConfig {
   silenceMs: number;
   tls?: TlsFiles;
   peers: Record<string, { address: Endpoint }>;
+  /** Without it, orders come by command and API only. */
+  queue?: QueueConfig;
+  metrics?: MetricsConfig;
   threads: number;
   vms: Record<string, VmConfig>;
 }
@@ -128,10 +148,23 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     silenceMs: raw.silence,
     ...(raw.tls && { tls: { ca: at(raw.tls.ca), cert: at(raw.tls.cert), key: at(raw.tls.key) } }),
     peers: raw.peers,
+    ...(raw.queue && { queue: queueAt(raw.queue, at) }),
+    ...(raw.metrics && { metrics: { ...raw.metrics, tokenFile: at(raw.metrics.tokenFile) } }),
     threads: raw.threads,
     vms: Object.fromEntries(
       Object.entries(raw.vms).map(([name, vm]) => {
-        const { memory, epoch, epochMax, window, pauseShare, commitMax, shadow, diskCopyRate, ...rest } = vm;
+        const {
+          memory,
+          epoch,
+          epochMax,
+          window,
+          pauseShare,
+          commitMax,
+          shadow,
+          diskCopyRate,
+          priority,
+          ...rest
+        } = vm;
         const spec = { name, memoryBytes: memory, ...rest } as VmSpec;
         for (const key of ['kernel', 'initrd', 'disk', 'serialLog', 'attachQmp'] as const) {
           if (spec[key] !== undefined) spec[key] = at(spec[key]);
@@ -145,11 +178,19 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
           shadowShare: shadow,
           diskCopyBytesPerS: diskCopyRate,
           windowEpochs: window,
+          ...(priority !== undefined && { priority }),
         };
         return [name, vmConfig];
       }),
     ),
   };
+}
+
+function queueAt(
+  { url, socket, concurrency }: v.InferOutput<typeof QueueSchema>,
+  at: (path: string) => string,
+): QueueConfig {
+  return { ...(url && { url }), ...(socket && { socket: at(socket) }), concurrency };
 }
 
 /** What no single key can tell. */
@@ -166,6 +207,7 @@ function checked(config: AgentConfig, origin: string): AgentConfig {
   if (config.tls) return config;
   const open: [string, Endpoint][] = [
     ['listen', config.listen],
+    ...(config.metrics ? [['metrics.listen', config.metrics.listen] as [string, Endpoint]] : []),
     ...Object.entries(config.peers).map(([name, peer]): [string, Endpoint] => [
       `peers.${name}`,
       peer.address,

@@ -5,12 +5,14 @@ import type { AgentConfig } from './parse.ts';
 
 /** Plain data, keys as in agent.yaml, units exact (ms and B), paths absolute. */
 export function configAsFile(config: AgentConfig): Record<string, unknown> {
-  const { silenceMs, ...rest } = config;
+  const { silenceMs, queue, metrics, ...rest } = config;
   return {
     ...rest,
     silence: `${silenceMs}ms`,
     listen: formatEndpoint(config.listen),
     peers: mapValues(config.peers, (peer) => ({ address: formatEndpoint(peer.address) })),
+    ...(queue && { queue: { ...queue, ...(queue.url && { url: withoutPassword(queue.url) }) } }),
+    ...(metrics && { metrics: { ...metrics, listen: formatEndpoint(metrics.listen) } }),
     vms: mapValues(config.vms, (vm) => {
       const { name: _name, memoryBytes, ...spec } = vm.spec;
       return {
@@ -23,6 +25,7 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
         shadow: percent(vm.shadowShare),
         diskCopyRate: `${vm.diskCopyBytesPerS}B`,
         window: vm.windowEpochs,
+        ...(vm.priority !== undefined && { priority: vm.priority }),
       };
     }),
   };
@@ -30,6 +33,11 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
 
 function percent(share: number): string {
   return `${Number((share * 100).toFixed(3))}%`;
+}
+
+/** What `config print` shows is pasted into tickets. */
+function withoutPassword(url: string): string {
+  return url.replace(/:[^:@/]*@/, ':REDACTED@');
 }
 
 function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Record<string, U> {

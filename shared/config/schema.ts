@@ -14,6 +14,10 @@ export const MIN_EPOCH_MS = 5;
 export const MAX_EPOCH_MS = 60_000;
 export const MAX_CPUS = 512;
 export const MAX_THREADS = 256;
+/** Lowest priority of a VM when a whole host moves; 1 moves first. */
+const MAX_PRIORITY = 1000;
+/** Jobs an agent carries out at once. */
+const MAX_CONCURRENT_JOBS = 256;
 
 const Text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 
@@ -144,9 +148,25 @@ export const VmSchema = v.strictObject({
   commitMax: v.optional(Duration),
   shadow: v.optional(ShadowShare, 'full'),
   window: v.optional(wholeNumber(MAX_WINDOW_EPOCHS), 8),
+  priority: v.optional(wholeNumber(MAX_PRIORITY)),
 });
 
 export const TlsSchema = v.strictObject({ ca: Text, cert: Text, key: Text });
+const RedisUrl = v.pipe(Text, v.regex(/^rediss?:\/\//, 'must be a redis:// or rediss:// URL'));
+const queueEntries = {
+  url: v.optional(RedisUrl),
+  socket: v.optional(Text),
+  concurrency: v.optional(wholeNumber(MAX_CONCURRENT_JOBS), 8),
+};
+/** Redis for operators' jobs, by URL or unix socket. */
+export const QueueSchema = v.pipe(
+  v.strictObject(queueEntries),
+  v.check(
+    ({ url, socket }) => (url === undefined) !== (socket === undefined),
+    'must have either "url" or "socket"',
+  ),
+);
+export const MetricsSchema = v.strictObject({ listen: EndpointSchema, tokenFile: Text });
 export const PeerSchema = v.strictObject({ address: EndpointSchema });
 
 /** A map from names to entries; valibot alone would take a list for one, with names 0, 1, 2. */
@@ -168,6 +188,8 @@ export const AgentSchema = v.strictObject({
   silence: v.optional(v.pipe(Duration, v.minValue(100, 'must be at least 100ms')), '1s'),
   tls: v.optional(TlsSchema),
   peers: v.optional(named(PeerSchema), {}),
+  queue: v.optional(QueueSchema),
+  metrics: v.optional(MetricsSchema),
   threads: v.optional(wholeNumber(MAX_THREADS), () => Math.min(availableParallelism(), 8)),
   vms: v.optional(named(VmSchema), {}),
 });
@@ -177,6 +199,8 @@ export function knownKeys(path: readonly string[]): string[] {
   if (path.length === 1) return Object.keys(AgentSchema.entries);
   if (path[0] === 'tls') return Object.keys(TlsSchema.entries);
   if (path[0] === 'peers') return Object.keys(PeerSchema.entries);
+  if (path[0] === 'queue') return Object.keys(queueEntries);
+  if (path[0] === 'metrics') return Object.keys(MetricsSchema.entries);
   if (path[2] === 'networks') return Object.keys(NetworkSchema.entries);
   return Object.keys(VmSchema.entries);
 }

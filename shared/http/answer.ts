@@ -49,7 +49,7 @@ export function statusOf(error: RomulusError): number {
   if (error.code === 'API_UNKNOWN') return 404;
   if (error.code === 'WIRE_LIMIT') return 413;
   if (error.code === 'VM_BUSY') return 409;
-  if (error.code === 'PEER_UNREACHABLE') return 502;
+  if (error.code === 'PEER_UNREACHABLE' || error.code === 'QUEUE_UNREACHABLE') return 502;
   if (error.exitCode === ExitCode.usage) return 400;
   if (error.exitCode === ExitCode.notFound) return 404;
   if (error.exitCode === ExitCode.refused) return 409;

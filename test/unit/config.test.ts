@@ -78,7 +78,19 @@ describe('a config file', () => {
     expect(parse(stringify(configAsFile(config))).vms.web.memory).toBe('268435456B');
   });
 
+  it('shows a queue without its password', () => {
+    const config = parseConfig('queue: { url: "redis://ops:s3cret@192.0.2.9:6379/1" }', ORIGIN);
+    expect(config.queue).toEqual({ url: 'redis://ops:s3cret@192.0.2.9:6379/1', concurrency: 8 });
+    expect(stringify(configAsFile(config))).not.toContain('s3cret');
+    expect(parseConfig('queue: { socket: redis.sock }', ORIGIN).queue?.socket).toBe(
+      '/etc/romulus/redis.sock',
+    );
+  });
+
   it.each([
+    ['queue: { url: "http://x" }', 'must be a redis:// or rediss:// URL', 1],
+    ['queue: { url: "redis://x", socket: y }', 'must have either "url" or "socket"', 1],
+    ['queue: { scoket: y }', '"queue.scoket"; did you mean "socket"?', 1],
     ['nod: a', 'unknown key "nod"; did you mean "node"?', 1],
     ['vms:\n  web:\n    memory: 1GiB\n    memmory: 2GiB', '"vms.web.memmory"; did you mean "memory"?', 4],
     ['peers:\n  b:\n    adress: "127.0.0.1:1"', '"peers.b.adress"; did you mean "address"?', 3],
