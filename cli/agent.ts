@@ -13,6 +13,7 @@ import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
 import type { Jobs, JobsOptions } from './agent/jobs.ts';
 import { AgentMetrics } from './agent/metrics.ts';
+import { openScrapePort, type ScrapePort } from './agent/scrape-port.ts';
 
 /** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
 export const PROMISE_MS = 500;
@@ -34,6 +35,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
   });
   let listener: Listener | undefined;
   let jobs: Jobs | undefined;
+  let scrapes: ScrapePort | undefined;
   const metrics = new AgentMetrics({
     events,
     statuses: () => host.statuses(),
@@ -63,6 +65,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     jobs =
       config.queue &&
       (await startJobs({ host, queue: config.queue, priorityOf: (vm) => config.vms[vm]?.priority, log }));
+    scrapes = config.metrics && (await openScrapePort(config.metrics, tls, () => metrics.text()));
     isReady();
     log.info(
       { node: config.node, listen: formatEndpoint(listener.endpoint), api: config.api },
@@ -73,6 +76,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     await listener.close();
   } finally {
     await host.close();
+    await scrapes?.close();
     await api.close();
     metrics.close();
   }
