@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { RomulusError } from '../errors.ts';
 
 /** Each setting the witness must have, and the line for redis.conf that gives it. */
-const requiredSettings = {
+export const requiredSettings = {
   appendonly: 'yes',
   appendfsync: 'always',
   'maxmemory-policy': 'noeviction',
