@@ -9,11 +9,15 @@ import { type Frame, framed, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
 import {
   type Ack,
+  type Beat,
   type Hello,
   Kind,
+  parseBeat,
   parseChunk,
   parseCommit,
+  parseHandOver,
   parseHello,
+  parseRenew,
   parseSync,
   type Sync,
   type Welcome,
@@ -25,11 +29,13 @@ import type { Standby } from './standby.ts';
 const HELLO_TIMEOUT_MS = 5000;
 /** Committed epochs that may wait to be applied; beyond, acknowledgements wait and the primary's window closes. */
 const MAX_UNAPPLIED_EPOCHS = 16;
+/** At most so often a chunk counts as a sign of life. */
+const CHUNK_HEARD_MS = 20;
 
 export interface ReceiverOptions {
   node: string;
+  /** Silence that ends a connection whose VM says nothing of it yet. */
   silenceMs: number;
-  promiseMs: number;
   /** Finds or makes the standby a hello is for; throws what is to be answered. */
   standbyFor(hello: Hello): Promise<Standby>;
 }
@@ -44,6 +50,7 @@ export class Receiver {
   #stagedEpoch: Epoch = 0;
   #stagedChunks = 0;
   #unapplied = 0;
+  #chunkHeardMs = 0;
   #applying: Promise<void> = Promise.resolve();
   receivedBytes = 0;
 
@@ -51,6 +58,7 @@ export class Receiver {
     this.#options = options;
     this.#link = new Link(socket, Math.max(options.silenceMs, HELLO_TIMEOUT_MS), {
       onFrame: (frame) => this.#onFrame(frame),
+      onBeat: (head) => this.#onBeat(head),
       onClose: (error, peerError) => this.#onClose(error ?? (peerError && RomulusError.fromJSON(peerError))),
     });
     this.#helloTimer = setTimeout(
@@ -70,6 +78,16 @@ export class Receiver {
   close(): void {
     clearTimeout(this.#helloTimer);
     this.#link.close();
+  }
+
+  ack(ack: Ack): void {
+    // A primary that has gone gets no ack; what it sent before it went is still handled.
+    this.#link.send(Kind.ack, ack).catch(() => {});
+    crashPoint('backup.acked');
+  }
+
+  answer(beat: Beat): void {
+    this.#link.send(Kind.answer, beat).catch(() => {});
   }
 
   /** Ends the connection with a word to the primary. */
@@ -96,6 +114,10 @@ export class Receiver {
         return this.#onChunk(frame, this.#standby.image);
       case Kind.commit:
         return this.#onCommit(frame, this.#standby);
+      case Kind.renew:
+        return this.#standby.renew(this.#ofTerm(parseRenew(frame.head)));
+      case Kind.handOver:
+        return this.#standby.handedOver(parseHandOver(frame.head));
       case Kind.bye:
         await this.settled();
         return this.#standby.drop();
@@ -105,6 +127,18 @@ export class Receiver {
           `malformed frame: kind ${frame.kind} is not one a primary sends`,
         );
     }
+  }
+
+  #onBeat(head: Record<string, unknown>): void {
+    // Before its welcome a primary's beats only keep the connection.
+    if (this.#standby === undefined || head.term === undefined) return;
+    this.#standby.beat(this.#ofTerm(parseBeat(head, 'beat')));
+  }
+
+  /** One session, one term. */
+  #ofTerm<T extends { term: number }>(message: T): T {
+    if (message.term === this.#term) return message;
+    throw new RomulusError('TERM_STALE', `a message of term ${message.term} came in term ${this.#term}`);
   }
 
   async #onHello(hello: Hello): Promise<void> {
@@ -124,12 +158,12 @@ export class Receiver {
       standby = await this.#options.standbyFor(hello);
       await standby.accept(hello, this);
     } catch (thrown) {
-      this.#link.fail(thrown, standby?.term);
+      this.#link.fail(thrown, (thrown as { peerTerm?: number }).peerTerm ?? standby?.term);
       return;
     }
     this.#standby = standby;
     this.#term = hello.term;
-    this.#link.silenceMs = this.#options.silenceMs;
+    this.#link.silenceMs = hello.protection.silenceMs;
     const { lineage, committed } = standby.image;
     const welcome: Welcome = {
       protocol: PROTOCOL_VERSION,
@@ -143,13 +177,14 @@ export class Receiver {
 
   async #onSync(sync: Sync, standby: Standby): Promise<void> {
     await this.settled();
-    const disk = await standby.beginSync(sync);
+    const disk = await standby.beginSync(sync, this.#term);
     if (disk === undefined) return this.#link.send(Kind.ready, {});
     await this.#link.send(Kind.ready, { disk: disk.answer }, framed(disk.dirtyBits));
   }
 
   async #onChunk(frame: Frame, image: StandbyImage): Promise<void> {
     const chunk = parseChunk(frame.head, MAX_PAYLOAD_BYTES);
+    this.#hear();
     if (chunk.epoch === 0) {
       if (image.record?.syncing !== true)
         throw new RomulusError('WIRE_ORDER', 'a pre-copy chunk came after the first commit');
@@ -172,6 +207,14 @@ export class Receiver {
     crashPoint('backup.chunk-staged');
   }
 
+  /** Chunks fill the link, and a beat may come late behind them. */
+  #hear(): void {
+    const now = performance.now();
+    if (now - this.#chunkHeardMs < CHUNK_HEARD_MS) return;
+    this.#chunkHeardMs = now;
+    this.#standby?.heard(this.#term);
+  }
+
   #beginEpoch(epoch: Epoch): void {
     this.#staged = emptyEpoch();
     this.#stagedEpoch = epoch;
@@ -180,9 +223,7 @@ export class Receiver {
 
   async #onCommit(frame: Frame, standby: Standby): Promise<void> {
     const { image } = standby;
-    const commit = parseCommit(frame.head);
-    if (commit.term !== this.#term)
-      throw new RomulusError('TERM_STALE', `a commit of term ${commit.term} came in term ${this.#term}`);
+    const commit = this.#ofTerm(parseCommit(frame.head));
     if (commit.epoch !== image.committed + 1 || commit.previous !== image.committed) {
       throw new RomulusError(
         'WIRE_ORDER',
@@ -201,15 +242,10 @@ export class Receiver {
     crashPoint('backup.before-commit');
     image.commit(commit.epoch);
     crashPoint('backup.committed');
-    standby.committed(commit.epoch);
-    const ack: Ack = { term: this.#term, epoch: commit.epoch, promiseMs: this.#options.promiseMs };
-    // A primary that has gone gets no ack; what it sent before it went is still handled.
-    const acked = this.#link.send(Kind.ack, ack).catch(() => {});
-    crashPoint('backup.acked');
+    standby.committed(commit.term, commit.epoch, commit.sentMs);
     const staged = this.#staged;
     this.#beginEpoch(0);
     this.#apply(standby, () => image.apply(staged, commit));
-    await acked;
     if (this.#unapplied > MAX_UNAPPLIED_EPOCHS) await this.#applying;
   }
 
@@ -233,6 +269,6 @@ export class Receiver {
     clearTimeout(this.#helloTimer);
     this.#standby?.image.journal.abort();
     const lost = error ?? new RomulusError('PEER_UNREACHABLE', 'the primary closed the connection');
-    this.#standby?.degraded(lost);
+    this.#standby?.lost(this, lost);
   }
 }

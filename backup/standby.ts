@@ -1,10 +1,11 @@
-/** One VM seen from its backup: accepts the primary's session, keeps image and standby hypervisor ready, promotes. */
+/** One VM seen from its backup: accepts the primary's session, keeps image and hypervisor ready, and promotes when its authority says so. */
 
-import { rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { FailoverOrder } from '../shared/control/backup-state.ts';
+import { policyOf } from '../shared/control/policy.ts';
+import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import type { TermFile } from '../shared/control/terms.ts';
-import { crashPoint } from '../shared/crash-point.ts';
 import type { HostDisk } from '../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
@@ -12,68 +13,94 @@ import type { Logger } from '../shared/log.ts';
 import type { FailoverRequest, FailoverResult, VmStatus } from '../shared/status.ts';
 import type { Epoch, Geometry, ProtectionState, VmSpec } from '../shared/vm.ts';
 import type { DiskAnswer } from '../shared/wire/disk-messages.ts';
-import type { Hello, Sync } from '../shared/wire/messages.ts';
+import type { Beat, HandOver, Hello, Protection, Renew, Sync } from '../shared/wire/messages.ts';
+import { BackupDriver, type Promotion } from './authority-driver.ts';
 import { StandbyDisk } from './disk.ts';
+import { type FenceCommand, runFence } from './fence.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
-import { localNetworks, StandbyNetwork } from './network.ts';
+import { promote, takeUpPromoted } from './promotion.ts';
+import { ReadyGuest } from './ready-guest.ts';
 import type { Receiver } from './receiver.ts';
 
-/** The standby hypervisor is looked at this often; one that died is made ready again. */
-const TARGET_CHECK_MS = 1000;
-
 export interface StandbyOptions {
+  node: string;
   vm: string;
   dataDir: string;
   imageDir: string;
   runDir: string;
   threads: number;
   durability: Durability;
-  /** Silence after which the primary counts as lost. */
-  silenceMs: number;
-  promiseMs: number;
   /** Paths that differ on this host from those the primary named. */
   overrides: Partial<VmSpec>;
   openTarget(spec: VmSpec): Promise<Target>;
   /** The guest's disk on this host, made of `createBytes` if it is not there; undefined for a guest without one. */
   openDisk?(spec: VmSpec, createBytes?: number): HostDisk | undefined;
   term: TermFile;
+  /** undefined: this host asks no witness, and promotes by order only. */
+  register?: WitnessRegister;
+  /** How to prove a peer dead, where the config says how. */
+  fenceOf?(peer: string): FenceCommand | undefined;
   log: Logger;
   onEvent(kind: string, fields: Record<string, unknown>): void;
+  /** The guest runs here now, and is to be protected from here. */
+  onPromoted?(register: RegisterState | undefined): void;
+}
+
+/** What a primary must know of this side's disk to send only what differs. */
+export interface DiskState {
+  answer: DiskAnswer;
+  dirtyBits: Buffer;
 }
 
 /** What a restarted agent must know of this standby; written when the primary first says hello. */
-interface StandbyRecord {
+export interface StandbyRecord {
   peer: string;
   spec: VmSpec;
   geometry: Geometry;
+  protection: Protection;
+}
+
+/** A failover on its way, for all who asked for it. */
+class AwaitedFailover {
+  readonly promise: Promise<FailoverResult>;
+  resolve: (result: FailoverResult) => void = () => {};
+  reject: (error: RomulusError) => void = () => {};
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+  }
 }
 
 export class Standby {
   readonly image: StandbyImage;
   readonly #options: StandbyOptions;
   readonly #recordPath: string;
+  readonly #guest: ReadyGuest;
   #record: StandbyRecord | undefined;
-  #target: Target | undefined;
-  readonly #network: StandbyNetwork;
-  #preparing: Promise<void> = Promise.resolve();
+  #driver: BackupDriver | undefined;
   #receiver: Receiver | undefined;
   #state: ProtectionState = 'STARTING';
   #reason: RomulusError | undefined;
   #since = new Date();
-  #promotion: Promise<FailoverResult> | undefined;
   #activeEpoch: Epoch = 0;
-  #check: NodeJS.Timeout | undefined;
+  /** A failover somebody waits for. */
+  #awaited: AwaitedFailover | undefined;
 
   constructor(options: StandbyOptions) {
     this.#options = options;
-    this.#recordPath = join(options.dataDir, 'standby.json');
-    this.#network = new StandbyNetwork(options.runDir, options.log);
-    this.image = new StandbyImage({
-      dir: options.imageDir,
-      threads: options.threads,
-      durability: options.durability,
+    this.#recordPath = standbyRecordPath(options.dataDir);
+    const { imageDir, threads, durability, vm, runDir, overrides, log } = options;
+    this.image = new StandbyImage({ dir: imageDir, threads, durability });
+    this.#guest = new ReadyGuest({
+      vm,
+      runDir,
+      image: this.image,
+      overrides,
+      log,
+      onFailed: (thrown) => this.degraded(asRomulusError(thrown)),
+      mayMend: () => this.#state === 'STANDBY' && this.#driver?.state.phase === 'STANDBY',
     });
   }
 
@@ -81,22 +108,30 @@ export class Standby {
   async recover(): Promise<void> {
     this.#record = readRecord<StandbyRecord>(this.#recordPath);
     if (this.#record === undefined) return;
-    const local = this.#localSpec(this.#record.spec);
-    this.#target = await this.#options.openTarget(local);
+    const { spec } = this.#record;
+    const local = this.#guest.localSpec(spec);
+    this.#guest.use(await this.#options.openTarget(local));
     this.#openDisk(local);
-    if (this.#options.term.current.role === 'primary') {
+    if (this.promoted) {
       this.#activeEpoch = this.#options.term.current.epoch;
-      await this.#takeUpGuest(this.#target, this.#record.spec);
-      return;
+      const found = await takeUpPromoted(this.image, this.#guest, spec);
+      if (found === 'running') return this.#become('ACTIVE');
+      const hint = `see the hypervisor's log in ${this.#options.runDir}`;
+      return this.#become(
+        'ENDED',
+        new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', { hint }),
+      );
     }
     try {
       await this.image.recover();
     } catch (thrown) {
       this.image.disk?.forget();
+      this.#startAuthority(this.#record);
       this.#become('DEGRADED', asRomulusError(thrown));
       return;
     }
-    if (this.image.promotable) this.#prepare();
+    this.#startAuthority(this.#record);
+    if (this.image.promotable) this.#guest.prepare(spec);
     this.#become(this.image.promotable ? 'STANDBY' : 'SYNCING');
   }
 
@@ -112,6 +147,16 @@ export class Standby {
     return this.#options.term.current.role === 'primary';
   }
 
+  /** Protection as the primary's config has it; undefined before its first hello. */
+  get protection(): Protection | undefined {
+    return this.#record?.protection;
+  }
+
+  /** Silence after which the primary counts as lost. */
+  get silenceMs(): number | undefined {
+    return this.#record?.protection.silenceMs;
+  }
+
   /** Milliseconds since the primary was heard, or undefined when no session is open. */
   get primarySilentMs(): number | undefined {
     return this.#receiver?.open ? this.#receiver.silentMs : undefined;
@@ -119,174 +164,181 @@ export class Standby {
 
   /** Throws what must be answered to this hello; afterwards receiver and image belong to it. */
   async accept(hello: Hello, receiver: Receiver): Promise<void> {
-    const { term } = this;
-    if (this.#promotion !== undefined || hello.term < term || (this.promoted && hello.term === term)) {
+    const { node, protection, spec: told, geometry } = hello;
+    if (protection.witness && this.#options.register === undefined) {
       throw new RomulusError(
-        'TERM_STALE',
-        `term ${hello.term} is over: ${this.#options.vm} is in term ${term} here`,
+        'CONFIG_INVALID',
+        `${node} asks a witness about ${hello.vm}, this host has none`,
         {
-          hint: `the guest runs on ${this.promoted ? 'this backup' : 'another host'}; on the old primary: romulus unprotect ${this.#options.vm}`,
+          hint: 'set the same `witness:` in the config of both hosts',
         },
       );
     }
+    const spec = this.#guest.localSpec(told);
+    const target = await this.#options.openTarget(spec);
+    await target.check(spec, geometry);
+    const known = this.#record;
+    const record: StandbyRecord = { peer: node, spec: told, geometry, protection };
+    if (this.promoted && hello.term > this.term) await this.#yieldGuest();
+    if (this.#driver === undefined || !sameParty(known, record)) this.#startAuthority(record);
+    if (!(await this.#admit(hello.term))) throw this.#refusal(hello.term);
     const before = this.#receiver;
     this.#receiver = receiver;
     before?.close();
     await before?.settled();
-    if (hello.term > term) await this.#options.term.save({ term: hello.term, role: 'backup', epoch: 0 });
-    const spec = this.#localSpec(hello.spec);
-    const target = await this.#options.openTarget(spec);
-    await target.check(spec, hello.geometry);
-    const known = this.#record;
-    if (known !== undefined && !sameGeometry(known.geometry, hello.geometry)) await this.#discard();
-    this.#target ??= target;
+    if (known !== undefined && !sameGeometry(known.geometry, geometry)) await this.#guest.discard();
+    this.#guest.use(target);
     await mkdir(this.#options.dataDir, { recursive: true, mode: 0o700 });
-    this.#record = { peer: hello.node, spec: hello.spec, geometry: hello.geometry };
-    writeRecord(this.#recordPath, this.#record);
-    if (this.#state === 'STARTING') this.#become('SYNCING');
+    this.#record = record;
+    writeRecord(this.#recordPath, record);
+    if (this.#state === 'STARTING' || this.#state === 'ACTIVE') this.#become('SYNCING');
   }
 
   /**
-   * Empties the image for a new lineage. The hypervisor that mapped the old file is ended first. Of a replicated disk, what
-   * the primary must know to send only what differs.
+   * Empties the image for a new lineage, if no claim to the VM is being made. The hypervisor that mapped the old file is
+   * ended first. Of a replicated disk, what the primary must know to send only what differs.
    */
-  async beginSync({ lineage, disk }: Sync): Promise<{ answer: DiskAnswer; dirtyBits: Buffer } | undefined> {
+  async beginSync({ lineage, disk }: Sync, term: number): Promise<DiskState | undefined> {
     const record = this.#record;
     if (record === undefined) throw new RomulusError('WIRE_ORDER', 'sync came before hello');
+    if ((await this.#driver?.askResync(term)) !== true) throw this.#refusal(term);
     this.#become('SYNCING');
-    await this.#stopTarget();
+    await this.#guest.stop();
     this.image.create(lineage, record.geometry.ramBytes);
-    if (disk) this.#openDisk(this.#localSpec(record.spec), disk.sizeBytes);
+    if (disk) this.#openDisk(this.#guest.localSpec(record.spec), disk.sizeBytes);
     const answer = disk && this.image.disk?.beginSync(disk);
     if (disk && !answer) throw noDisk(this.#options.vm);
-    this.#prepare();
+    this.#guest.prepare(record.spec);
     return answer;
   }
 
   /** Resolves when the standby hypervisor is ready; rejects with why it is not. */
   ready(): Promise<void> {
-    return this.#preparing;
+    return this.#guest.ready();
   }
 
-  committed(epoch: Epoch): void {
-    if (this.#state !== 'STANDBY') this.#become('STANDBY');
+  /** COMMIT(epoch) is recorded; it is acknowledged if the authority says so. */
+  committed(term: number, epoch: Epoch, sentMs: number): void {
+    void this.#driver?.committed(term, epoch, { sentMs });
+    if (this.#state !== 'STANDBY' && this.#driver?.state.phase === 'STANDBY') this.#become('STANDBY');
     this.#options.onEvent('commit', { epoch });
   }
 
-  /** The session ended, or the image was found wrong: shown until the primary comes back. */
+  beat({ term, sentMs }: Beat): void {
+    this.#driver?.heard(term, { sentMs });
+  }
+
+  /** Part of an epoch came: a sign of life. */
+  heard(term: number): void {
+    this.#driver?.heard(term);
+  }
+
+  renew({ term, epoch, sentMs }: Renew): void {
+    if (this.image.promotable && this.image.committed >= epoch)
+      void this.#driver?.committed(term, this.image.committed, { sentMs });
+  }
+
+  handedOver(handOver: HandOver): void {
+    this.#driver?.handedOver(handOver);
+  }
+
+  /** The session ended; shown until the primary comes back. */
+  lost(receiver: Receiver, error: RomulusError): void {
+    if (this.#receiver !== receiver) return;
+    this.#driver?.lost();
+    this.degraded(error);
+  }
+
+  /** The session ended, or the image was found wrong. */
   degraded(error: RomulusError): void {
     if (this.promoted || this.#state === 'ENDED') return;
+    if (!this.image.promotable && error.code !== 'PEER_UNREACHABLE') this.#driver?.imageLost(error.message);
     this.#options.onEvent('lost', error.toJSON());
-    this.#become(this.image.promotable && error.code === 'PEER_UNREACHABLE' ? 'STANDBY' : 'DEGRADED', error);
+    const sound = this.image.promotable && error.code === 'PEER_UNREACHABLE';
+    this.#become(sound ? 'STANDBY' : 'DEGRADED', error);
   }
 
   /** The primary ended protection on purpose: nothing is kept but the term. */
   async drop(): Promise<void> {
+    this.#driver?.stop();
     this.#receiver?.close();
-    await this.#discard();
+    await this.#guest.discard();
     this.image.destroy();
     removeRecord(this.#recordPath);
     this.#become('ENDED');
   }
 
   /**
-   * Manual failover. Throws PRIMARY_ALIVE while the primary is heard (unless forced with a proof of fencing) and
-   * IMAGE_NOT_PROMOTABLE without a committed epoch. A second call while one runs joins it.
+   * The failover an operator asks for, by whatever way. Throws PRIMARY_ALIVE while the primary is heard, FENCE_UNPROVEN,
+   * IMAGE_NOT_PROMOTABLE, TERM_STALE, WITNESS_UNREACHABLE. A second call while one is under way joins it.
    */
-  failover(request: FailoverRequest): Promise<FailoverResult> {
-    this.#promotion ??= this.#promote(request).finally(() => {
-      this.#promotion = undefined;
-    });
-    return this.#promotion;
+  async failover(request: FailoverRequest): Promise<FailoverResult> {
+    if (this.#awaited !== undefined) return this.#awaited.promise;
+    const driver = this.#orderable(request);
+    const { force, fencedBy, acceptDataLoss, term } = request;
+    const order: FailoverOrder = {
+      term: term ?? driver.state.term,
+      ...(force && fencedBy && { fencedBy }),
+      ...(acceptDataLoss && { acceptDataLoss }),
+    };
+    this.#options.log.warn({ vm: this.#options.vm, order, audit: true }, 'an operator asks for a failover');
+    this.#options.onEvent('failover-ordered', { ...order });
+    const awaited = new AwaitedFailover();
+    this.#awaited = awaited;
+    void driver.order(order, (refused) => this.#settle((failover) => failover.reject(refused)));
+    return awaited.promise;
   }
 
-  async #promote({ force, fencedBy }: FailoverRequest): Promise<FailoverResult> {
-    const decidedMs = performance.now();
+  #settle(how: (awaited: AwaitedFailover) => void): void {
+    const awaited = this.#awaited;
+    this.#awaited = undefined;
+    if (awaited) how(awaited);
+  }
+
+  #orderable({ force, fencedBy }: FailoverRequest): BackupDriver {
     const { vm } = this.#options;
-    this.#mayPromote(force === true, fencedBy);
-    this.#become('PROMOTING');
-    try {
-      await this.#finishImage();
-      await this.#startGuest();
-    } catch (thrown) {
-      this.#become(this.promoted ? 'DEGRADED' : 'STANDBY', asRomulusError(thrown));
-      throw thrown;
-    }
-    const epoch = this.#activeEpoch;
-    const decisionToRunningMs = performance.now() - decidedMs;
-    this.#become('ACTIVE');
-    const result = { vm, epoch, term: this.term, decisionToRunningMs };
-    this.#options.onEvent('failover', { ...result, ...(fencedBy && { fencedBy }) });
-    this.#options.log.warn({ ...result, force, fencedBy }, 'promoted');
-    return result;
-  }
-
-  /** No frame of the old primary counts any more; what it committed is brought into the image. */
-  async #finishImage(): Promise<void> {
-    const receiver = this.#receiver;
-    this.#receiver = undefined;
-    receiver?.refuse(
-      new RomulusError('TERM_STALE', `${this.#options.vm} is being promoted on the backup`),
-      this.term + 1,
-    );
-    await receiver?.settled();
-    this.image.journal.abort();
-    if (!this.image.promotable) throw this.#notPromotable();
-    await this.ready();
-  }
-
-  async #startGuest(): Promise<void> {
-    const epoch = this.image.committed;
-    const statePath = this.image.writeState();
-    crashPoint('backup.promoting');
-    // Durable before the guest runs: a restart of this agent must not take the image for a standby again.
-    if (!this.promoted) await this.#options.term.save({ term: this.term + 1, role: 'primary', epoch });
-    this.#activeEpoch = epoch;
-    crashPoint('backup.promoted');
-    this.image.disk?.promote();
-    await this.#target?.start(statePath);
-    this.#network.open();
-  }
-
-  #mayPromote(force: boolean, fencedBy: string | undefined): void {
-    const { vm, silenceMs } = this.#options;
     if (this.#state === 'ACTIVE')
       throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint: `romulus status ${vm}` });
     if (force && !fencedBy) {
       throw new RomulusError(
         'FENCE_UNPROVEN',
         'a forced failover needs to know who or what made sure that the primary is dead',
-        {
-          hint: `romulus failover ${vm} --force --fenced-by WHO`,
-        },
+        { hint: `romulus failover ${vm} --force --fenced-by WHO` },
       );
     }
-    const silentMs = this.primarySilentMs;
-    if (!force && silentMs !== undefined && silentMs < silenceMs) {
-      throw new RomulusError(
-        'PRIMARY_ALIVE',
-        `the primary of ${vm} was heard ${Math.round(silentMs)} ms ago on ${this.peer}`,
-        {
-          hint: `two running copies would corrupt what clients see; if the primary is certainly dead: romulus failover ${vm} --force --fenced-by WHO`,
-        },
-      );
+    if (this.#driver === undefined || !this.image.promotable) {
+      const why = this.#reason?.message ?? 'no epoch is committed yet';
+      const message = `the standby of ${vm} cannot be promoted: ${why}`;
+      throw new RomulusError('IMAGE_NOT_PROMOTABLE', message, { hint: `romulus status ${vm}` });
     }
-    if (!this.image.promotable) throw this.#notPromotable();
+    return this.#driver;
   }
 
-  #notPromotable(): RomulusError {
-    const why = this.#reason?.message ?? 'no epoch is committed yet';
-    return new RomulusError(
-      'IMAGE_NOT_PROMOTABLE',
-      `the standby of ${this.#options.vm} cannot be promoted: ${why}`,
-      {
-        hint: `romulus status ${this.#options.vm}`,
-      },
-    );
+  async #promote(promotion: Promotion): Promise<void> {
+    const { vm, log, onEvent, onPromoted } = this.#options;
+    this.#become('PROMOTING');
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    try {
+      const result = await promote({ vm, promotion, receiver, image: this.image, guest: this.#guest });
+      this.#activeEpoch = result.epoch;
+      this.#driver?.stop();
+      this.#become('ACTIVE');
+      onEvent('failover', { ...result });
+      log.warn({ ...result, audit: true }, 'promoted');
+      this.#settle((awaited) => awaited.resolve(result));
+      onPromoted?.(promotion.register);
+    } catch (thrown) {
+      const error = asRomulusError(thrown);
+      this.#become('DEGRADED', error);
+      this.#settle((awaited) => awaited.reject(error));
+      throw error;
+    }
   }
 
   status(): VmStatus {
     const record = this.#record;
+    const authority = this.#driver?.state;
     return {
       vm: this.#options.vm,
       role: 'backup',
@@ -296,6 +348,8 @@ export class Standby {
       peer: this.peer,
       hypervisor: record?.spec.hypervisor ?? 'qemu',
       term: this.term,
+      ...(authority && { authority: authority.phase, failover: authority.policy.failover }),
+      ...(authority && !authority.policy.witness && { manualBecause: 'no witness is configured' }),
       epoch: this.promoted ? this.#activeEpoch : this.image.committed,
       ackedEpoch: this.image.record?.applied ?? 0,
       epochMs: 0,
@@ -310,13 +364,11 @@ export class Standby {
 
   /** Lets go of everything but image, hypervisor and records, as at the agent's end. */
   async close(): Promise<void> {
-    clearInterval(this.#check);
+    this.#driver?.stop();
     if (this.#state === 'ENDED') return;
     this.#receiver?.close();
     await this.#receiver?.settled();
-    await this.#preparing.catch(() => {}); // how it ended was reported when it did
-    await this.#target?.release?.();
-    this.#network.close();
+    await this.#guest.release();
     this.image.close();
   }
 
@@ -333,19 +385,41 @@ export class Standby {
     }
     await this.close();
     removeRecord(this.#recordPath);
-    return this.#localSpec(record.spec);
+    return this.#guest.localSpec(record.spec);
   }
 
-  #localSpec(spec: VmSpec): VmSpec {
-    const { attachQmp: _, serialLog: __, ...portable } = spec;
-    const { overrides, runDir } = this.#options;
-    const networks = spec.networks && localNetworks(spec.networks, overrides.networks);
-    return {
-      ...portable,
-      serialLog: join(runDir, 'serial.log'),
-      ...overrides,
-      ...(networks && { networks }),
-    };
+  /** A new peer, or new rules: whatever was promised before is waited out, as after a restart. */
+  #startAuthority(record: StandbyRecord): void {
+    this.#driver?.stop();
+    const { node, vm, term, register, fenceOf, log, onEvent } = this.#options;
+    const fence = fenceOf?.(record.peer);
+    const policy = policyOf(record.protection, {
+      witness: record.protection.witness && register !== undefined,
+      fence: fence !== undefined,
+    });
+    this.#driver = new BackupDriver({
+      party: { vm, self: node, peer: record.peer },
+      policy,
+      term,
+      image: {
+        whole: this.image.promotable,
+        term: this.image.record?.term ?? 0,
+        epoch: this.image.committed,
+      },
+      register: policy.witness ? register : undefined,
+      log,
+      hands: {
+        ack: (ack) => this.#receiver?.ack(ack),
+        answer: (beat) => this.#receiver?.answer(beat),
+        reject: (higher) => this.#receiver?.refuse(this.#stale(), higher),
+        promote: (promotion) => this.#promote(promotion),
+        proveFenced: fence && (() => runFence(fence, { vm, peer: record.peer, term: this.term })),
+        onChange: (before, after) => {
+          if (before.phase !== after.phase) onEvent('authority', { phase: after.phase, term: after.term });
+        },
+        onEvent,
+      },
+    });
   }
 
   /** A second call finds the disk as it is. */
@@ -354,61 +428,31 @@ export class Standby {
     if (host && !this.image.disk) this.image.disk = new StandbyDisk(host);
   }
 
-  /** Makes the hypervisor ready beside the copying; ready() tells how it went. */
-  #prepare(): void {
-    const { runDir } = this.#options;
-    const target = this.#target;
-    const spec = this.#record?.spec;
-    if (target === undefined || spec === undefined) return;
-    const local = this.#localSpec(spec);
-    this.#preparing = mkdir(runDir, { recursive: true, mode: 0o700 }).then(() => {
-      this.#network.prepare(local);
-      return target.prepare(local, { imagePath: this.image.ramPath, runDir, image: this.image });
+  #admit(term: number): Promise<boolean> {
+    return this.#driver?.hello(term) ?? Promise.resolve(false);
+  }
+
+  /** Why a primary's word is not taken: its term is over, or it is just being decided whose VM this is. */
+  #refusal(term: number): RomulusError {
+    if (term <= this.term && (term < this.term || this.promoted)) return this.#stale();
+    const { vm } = this.#options;
+    return new RomulusError('VM_BUSY', `a claim to ${vm} is being decided here`, {
+      hint: `romulus status ${vm}`,
     });
-    this.#preparing.catch((thrown) => this.degraded(asRomulusError(thrown)));
-    this.#check ??= setInterval(() => void this.#checkTarget(), TARGET_CHECK_MS);
   }
 
-  async #checkTarget(): Promise<void> {
-    if (this.#state !== 'STANDBY' || this.#promotion !== undefined) return;
-    const prepared = await this.#preparing.then(
-      () => true,
-      () => false,
-    );
-    if (prepared && (await this.#target?.alive())) return;
-    this.#options.log.warn({ vm: this.#options.vm }, 'the standby hypervisor died; making it ready again');
-    this.#prepare();
+  #stale(): RomulusError {
+    const { vm } = this.#options;
+    const where = this.promoted ? 'this backup' : 'another host';
+    return new RomulusError('TERM_STALE', `${vm} is in term ${this.term} here`, {
+      hint: `the guest runs on ${where}; on the old primary: romulus status ${vm}`,
+    });
   }
 
-  async #takeUpGuest(target: Target, spec: VmSpec): Promise<void> {
-    const { runDir } = this.#options;
-    const local = this.#localSpec(spec);
-    this.image.disk?.promote();
-    const found = await target.takeUp(local, { imagePath: this.image.ramPath, runDir });
-    if (found !== 'gone') this.#network.prepare(local);
-    if (found === 'running') this.#network.open();
-    if (found === 'waiting') {
-      // The previous run died between deciding and starting: nothing has run on this image yet.
-      await this.image.recover();
-      await this.#startGuest();
-    }
-    if (found !== 'gone') return this.#become('ACTIVE');
-    const hint = `see the hypervisor's log in ${runDir}`;
-    this.#become('ENDED', new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', { hint }));
-  }
-
-  async #stopTarget(): Promise<void> {
-    await this.#preparing.catch(() => {}); // how it ended was reported when it did
-    await this.#target?.stop();
-  }
-
-  async #discard(): Promise<void> {
-    clearInterval(this.#check);
-    this.#check = undefined;
-    await this.#stopTarget();
-    this.#network.close();
-    this.#target = undefined;
-    rmSync(this.#options.runDir, { recursive: true, force: true });
+  /** A newer primary exists than the guest that was promoted here: this one ends, before anything else is said. */
+  async #yieldGuest(): Promise<void> {
+    this.#guest.silence();
+    await this.#guest.stop();
   }
 
   #become(state: ProtectionState, reason?: RomulusError): void {
@@ -420,16 +464,24 @@ export class Standby {
   }
 }
 
+export function standbyRecordPath(dataDir: string): string {
+  return join(dataDir, 'standby.json');
+}
+
 function noDisk(vm: string): RomulusError {
   return new RomulusError(
     'WIRE_GEOMETRY',
     `the primary replicates the disk of ${vm}, and this host has none for it`,
-    {
-      hint: `name an image under vms.${vm}.disk in agent.yaml`,
-    },
+    { hint: `name an image under vms.${vm}.disk in agent.yaml` },
   );
 }
 
 function sameGeometry(a: Geometry, b: Geometry): boolean {
   return a.arch === b.arch && a.ramBytes === b.ramBytes && a.cpus === b.cpus && a.hypervisor === b.hypervisor;
+}
+
+function sameParty(a: StandbyRecord | undefined, b: StandbyRecord): boolean {
+  return (
+    a !== undefined && a.peer === b.peer && JSON.stringify(a.protection) === JSON.stringify(b.protection)
+  );
 }

@@ -34,8 +34,7 @@ const standby = new Standby({
   runDir: join(dir, 'run'),
   threads: 1,
   durability: 'memory',
-  silenceMs: 30_000,
-  promiseMs: 500,
+  node: 'backup',
   overrides: {},
   openTarget: async () => new ReplayTarget(),
   term: await TermFile.open(join(dir, 'data', 'term')),
@@ -46,7 +45,6 @@ const listener = await listen({
   listen: { host: '127.0.0.1', port: 0 },
   node: 'backup',
   silenceMs: 30_000,
-  promiseMs: 500,
   standbyFor: async () => standby,
 });
 process.once('disconnect', () => {

@@ -93,9 +93,10 @@ class AgentEnd {
           acked: 0,
           geometry: source.geometry,
           spec: { name: 'wire', hypervisor: 'replay', memoryBytes: RAM_BYTES, cpus: 1 },
+          protection: { failover: 'manual', onBackupLoss: 'hold', witness: false, silenceMs: 30_000 },
         },
       },
-      { onAck: () => acks.onAck(), onClose: () => {} },
+      { onAck: () => acks.onAck(), onAnswer: () => {}, onClose: () => {} },
     );
     await session.beginSync(randomUUID());
     const capture = new Capture(source, { threads: 1, maxSlabs: 16 });

@@ -2,9 +2,11 @@
 
 import { mkdirSync } from 'node:fs';
 import { type Listener, listen } from '../backup/listener.ts';
-import type { AgentConfig } from '../shared/config.ts';
+import type { AgentConfig, WitnessConfig } from '../shared/config.ts';
 import { formatEndpoint } from '../shared/config.ts';
-import type { RomulusError } from '../shared/errors.ts';
+import { RedisRegister } from '../shared/control/redis-register.ts';
+import type { WitnessRegister } from '../shared/control/register.ts';
+import { asRomulusError, type RomulusError } from '../shared/errors.ts';
 import { serveApi } from '../shared/http.ts';
 import type { Logger } from '../shared/log.ts';
 import { TlsIdentity } from '../shared/tls-identity.ts';
@@ -15,9 +17,6 @@ import type { Jobs, JobsOptions } from './agent/jobs.ts';
 import { AgentMetrics } from './agent/metrics.ts';
 import { openScrapePort, type ScrapePort } from './agent/scrape-port.ts';
 
-/** Safety rule 8: the backup does not resume the guest within this time of its last acknowledgement. */
-export const PROMISE_MS = 500;
-
 /** Runs until SIGTERM or SIGINT; guests and standby hypervisors outlive it. A second signal ends it at once. */
 export async function runAgent(config: AgentConfig, log: Logger): Promise<void> {
   for (const dir of [config.dataDir, config.imageDir, config.runDir])
@@ -25,12 +24,12 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
   const identity = config.tls && new TlsIdentity(config.tls, (fault) => logCertificates(log, fault));
   const tls = identity && (() => identity.current());
   const events = new EventLog();
+  const register = config.witness && (await openWitness(config.witness, log));
   const host = new Host({
     config,
     log,
     events,
-    silenceMs: config.silenceMs,
-    promiseMs: PROMISE_MS,
+    ...(register && { register }),
     ...(tls && { tls }),
   });
   let listener: Listener | undefined;
@@ -57,7 +56,6 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
       listen: config.listen,
       node: config.node,
       silenceMs: config.silenceMs,
-      promiseMs: PROMISE_MS,
       isPeer: (node) => Object.hasOwn(config.peers, node),
       standbyFor: (hello) => host.standbyFor(hello),
       ...(tls && { tls }),
@@ -79,6 +77,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     await scrapes?.close();
     await api.close();
     metrics.close();
+    await register?.close();
   }
 }
 
@@ -86,6 +85,25 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
 async function startJobs(options: JobsOptions): Promise<Jobs> {
   const module = await import('./agent/jobs.ts');
   return new module.Jobs(options);
+}
+
+/** Throws WITNESS_UNSAFE for a Redis that may forget; one that does not answer yet is asked again for each VM. */
+async function openWitness(witness: WitnessConfig, log: Logger): Promise<WitnessRegister> {
+  const { url, socket: socketPath = '', timeoutMs } = witness;
+  const address = url === undefined ? { socketPath } : { url };
+  const register = new RedisRegister(address, { commandTimeoutMs: timeoutMs });
+  try {
+    await register.ready();
+    await register.checkDurability();
+  } catch (thrown) {
+    if (asRomulusError(thrown).code === 'WITNESS_UNREACHABLE') {
+      log.warn({ err: thrown }, 'the witness does not answer; no VM changes hands until it does');
+      return register;
+    }
+    await register.close();
+    throw thrown;
+  }
+  return register;
 }
 
 function signalled(log: Logger): Promise<void> {

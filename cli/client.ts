@@ -64,6 +64,15 @@ export class AgentClient {
     return this.#call('GET', path) as Promise<JobView>;
   }
 
+  /** This host owns the VM, says the operator, whatever the witness lost or the backup may hold. */
+  confirm(vm: string, term?: number): Promise<VmStatus> {
+    return this.#call('POST', '/v1/confirm', { vm, term }) as Promise<VmStatus>;
+  }
+
+  switchover(vm: string, term?: number): Promise<VmStatus> {
+    return this.#call('POST', '/v1/switchover', { vm, term }) as Promise<VmStatus>;
+  }
+
   /** Digests of a standby image by a full pass, beside those the primary named for that epoch. */
   verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {
     return this.#call('GET', `/v1/vms/${encodeURIComponent(vm)}/verify`) as Promise<{

@@ -11,6 +11,7 @@ import { bench } from './verbs/bench.ts';
 import { certs } from './verbs/certs.ts';
 import { checkpoint } from './verbs/checkpoint.ts';
 import { config } from './verbs/config.ts';
+import { confirm } from './verbs/confirm.ts';
 import { demo } from './verbs/demo.ts';
 import { doctor } from './verbs/doctor.ts';
 import { drain } from './verbs/drain.ts';
@@ -20,6 +21,7 @@ import { protect } from './verbs/protect.ts';
 import { record } from './verbs/record.ts';
 import { replay } from './verbs/replay.ts';
 import { status } from './verbs/status.ts';
+import { switchover } from './verbs/switchover.ts';
 import { unprotect } from './verbs/unprotect.ts';
 
 const verbs: Verb[] = [
@@ -31,6 +33,8 @@ const verbs: Verb[] = [
   failover,
   checkpoint,
   drain,
+  switchover,
+  confirm,
   doctor,
   certs,
   config,

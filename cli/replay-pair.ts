@@ -73,8 +73,7 @@ export class ReplayPair {
       runDir: join(dir, 'standby'),
       threads: options.threads,
       durability: 'memory',
-      silenceMs: SILENCE_MS,
-      promiseMs: 500,
+      node: 'backup',
       overrides: {},
       openTarget: async () => new ReplayTarget(),
       term: await TermFile.open(join(dir, 'data', 'term')),
@@ -87,7 +86,6 @@ export class ReplayPair {
       listen: { host: '127.0.0.1', port: 0 },
       node: 'backup',
       silenceMs: SILENCE_MS,
-      promiseMs: 500,
       standbyFor: async () => standby,
     });
     const source = new TimedSource({
@@ -108,13 +106,12 @@ export class ReplayPair {
       address: listener.endpoint,
       epochMs: EPOCH_MS,
       windowEpochs: 1,
-      silenceMs: SILENCE_MS,
       threads: options.threads,
-      term: 1,
+      protection: { failover: 'manual', onBackupLoss: 'hold', silenceMs: SILENCE_MS },
+      term: await TermFile.open(join(dir, 'primary', 'term')),
       linkBitsPerS: options.linkBitsPerS,
       ...(options.shadowShare !== undefined && { shadowShare: options.shadowShare }),
       log,
-      recordFenced: () => {},
       onEvent: options.onEvent,
     });
     return new ReplayPair({ source, standby, replica, dirs: [dir, imageRoot], close: listener.close });

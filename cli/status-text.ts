@@ -13,6 +13,7 @@ const colours: Record<ProtectionState, Colour> = {
   STANDBY: 'green',
   PROMOTING: 'yellow',
   ACTIVE: 'green',
+  SWITCHING: 'yellow',
   FENCED: 'red',
   ENDED: 'dim',
 };

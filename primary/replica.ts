@@ -1,34 +1,37 @@
 /** One protected VM seen from its primary: attaches, connects, copies, checkpoints, and starts over when it must. */
 
-import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import type { Endpoint } from '../shared/config/endpoint.ts';
+import type { GuestEndPolicy } from '../shared/config.ts';
+import { type Policy, type ProtectionChoice, policyOf } from '../shared/control/policy.ts';
+import type { PrimaryState } from '../shared/control/primary-state.ts';
+import type { WitnessRegister } from '../shared/control/register.ts';
+import type { TermFile } from '../shared/control/terms.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { VmStatus } from '../shared/status.ts';
 import type { ProtectionState, VmSpec } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
-import { type Ack, Region } from '../shared/wire/messages.ts';
-import { Capture } from './epoch/capture.ts';
+import type { Ack } from '../shared/wire/messages.ts';
+import { PrimaryDriver, type PrimaryOrigin } from './authority-driver.ts';
 import { DEFAULT_PAUSE_SHARE } from './epoch/epoch-length.ts';
 import { type LoopContext, runEpochs } from './epoch/loop.ts';
-import { type OutgoingEpoch, releaseEpoch, sendEpoch } from './epoch/outbox.ts';
 import { Pacer } from './epoch/pacer.ts';
-import { type Progress, precopy } from './epoch/precopy.ts';
-import { EpochWindow } from './epoch/window.ts';
+import { GateBank } from './gate-bank.ts';
+import { HeldSource } from './held-source.ts';
 import type { GuestState, Source } from './hypervisor/source.ts';
+import { Lineage } from './lineage.ts';
 import { Meters } from './meters.ts';
 import type { DiskStream } from './output/disk.ts';
-import { heldBy, type OutputGate } from './output/gate.ts';
+import type { OutputGate } from './output/gate.ts';
+import { viewOf } from './replica-status.ts';
 import { Session } from './session.ts';
 
-const RECONNECT_MIN_MS = 200;
+const RECONNECT_MIN_MS = 100;
 const RECONNECT_MAX_MS = 5000;
-/** Encoded bytes that may wait for acknowledgement; beyond, the epoch grows. */
-const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
-/** Slabs of 1 MiB the engine may fill before it waits. */
-const MAX_SLABS = 32;
+/** Longest wait for the register to say that the VM is no longer protected. */
+const LEAVE_TIMEOUT_MS = 10_000;
 
 export interface ReplicaOptions {
   node: string;
@@ -45,9 +48,16 @@ export interface ReplicaOptions {
   /** Share of the guest's memory kept as shadow copy, 0 to 1; all of it if not given. */
   shadowShare?: number;
   windowEpochs: number;
-  silenceMs: number;
   threads: number;
-  term: number;
+  /** What the config says of failover and of loss; both sides go by it. */
+  protection: ProtectionChoice;
+  /** What is done when the guest ends by itself. */
+  onGuestEnd?: GuestEndPolicy;
+  term: TermFile;
+  /** undefined: failover is by hand only. */
+  register?: WitnessRegister;
+  /** This node proves the peer dead before it serves, once it is the backup; for `status` alone here. */
+  fence?: boolean;
   /** One per network device; this replica opens and shuts them, their owner detaches them. */
   gates?: readonly OutputGate[];
   /** The replicated disk, where the guest has one. */
@@ -55,39 +65,47 @@ export interface ReplicaOptions {
   /** Bits per second of the link to the backup, where known; measured where not. */
   linkBitsPerS?: number;
   log: Logger;
-  /** Writes down, durably, that a higher term exists and the guest must not run here. */
-  recordFenced(term: number): void;
   onEvent(kind: string, fields: Record<string, unknown>): void;
 }
 
 export class Replica {
   readonly #options: ReplicaOptions;
-  readonly #source: Source;
-  readonly #gates: readonly OutputGate[];
-  readonly #window: EpochWindow<OutgoingEpoch>;
+  readonly #source: HeldSource;
+  readonly #gates: GateBank;
+  readonly #policy: Policy;
+  readonly #lineage: Lineage;
   readonly #meters = new Meters();
   readonly #codecs: CodecChoice;
   readonly #pacer: Pacer;
   readonly #stop = new AbortController();
-  #capture: Capture | undefined;
+  #driver: PrimaryDriver | undefined;
   #session: Session | undefined;
-  #lineage: string | undefined;
-  #progress: Progress | undefined;
-  #state: ProtectionState = 'STARTING';
-  #reason: RomulusError | undefined;
+  /** The backup on this session has what this lineage says it has. */
+  #continued = false;
+  #lost: RomulusError | undefined;
+  #guestEnd: RomulusError | undefined;
+  #shown: ProtectionState = 'STARTING';
   #since = new Date();
   #guest: GuestState = 'running';
   /** Sent on this session before its first epoch. */
   #syncBytes = 0;
   #wake: () => void = () => {};
-  #done: Promise<void> | undefined;
+  #changed: (() => void)[] = [];
+  #done: Promise<void> = Promise.resolve();
   #hurried = false;
+  #stopped = false;
+  /** Protection is being ended: no way leads back to it. */
+  #ending = false;
 
   constructor(source: Source, options: ReplicaOptions) {
-    this.#source = source;
+    this.#source = new HeldSource(source);
     this.#options = options;
     this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS));
-    this.#gates = options.gates ?? [];
+    this.#gates = new GateBank(options.gates ?? [], (epoch) => this.#driver?.joinAt(epoch));
+    this.#policy = policyOf(options.protection, {
+      witness: options.register !== undefined,
+      fence: options.fence === true,
+    });
     this.#pacer = new Pacer({
       minMs: options.epochMs,
       maxMs: Math.max(options.epochMs, options.epochMaxMs ?? options.epochMs),
@@ -95,88 +113,154 @@ export class Replica {
       ...(options.commitMaxMs !== undefined && { commitMs: options.commitMaxMs }),
       windowEpochs: options.windowEpochs,
     });
-    const maxEpochs = Math.min(options.windowEpochs, ...this.#gates.map((gate) => gate.maxEpochs));
-    this.#window = new EpochWindow({ maxEpochs, maxBytes: MAX_IN_FLIGHT_BYTES });
+    const { threads, shadowShare, disk } = options;
+    const maxEpochs = Math.min(options.windowEpochs, this.#gates.maxEpochs);
+    this.#lineage = new Lineage(this.#source, {
+      threads,
+      maxEpochs,
+      ...(shadowShare !== undefined && { shadowShare }),
+      ...(disk && { disk }),
+    });
   }
 
   /**
    * Attaches to the guest (starting it if that is allowed), then protects it until stop(). Rejects if the guest cannot be
-   * attached to. The output of a `serving` guest leaves until protection begins; one that was protected before may run
-   * elsewhere by now, and stays silent until its first acknowledgement.
+   * attached to. Its output leaves as its authority decides: the guest of a restarted agent may run elsewhere by now.
    */
-  async start({
-    mayStart = true,
-    serving = mayStart,
-  }: {
-    mayStart?: boolean;
-    serving?: boolean;
-  } = {}): Promise<void> {
+  async start({ mayStart = true, origin = { as: 'new' } }: StartOptions = {}): Promise<void> {
     await this.#source.attach({ mayStart });
     this.#source.onGuestEnd((state) => this.#onGuestEnd(state));
-    for (const gate of this.#gates) {
-      gate.attach();
-      if (serving) gate.openUnprotected();
-      gate.onPressure(() => this.#hurry());
-    }
+    this.#gates.attach();
+    this.#gates.onPressure(() => this.#hurry());
     this.#options.disk?.onPressure(() => this.#hurry());
+    const { node, peer, spec, term, register, log, onEvent } = this.#options;
+    this.#driver = new PrimaryDriver(
+      {
+        party: { vm: spec.name, self: node, peer },
+        policy: this.#policy,
+        term,
+        register,
+        gates: this.#gates,
+        guest: this.#source,
+        log,
+        hands: {
+          renew: (epoch) => this.#session?.renew(this.#authority.state.term, epoch).catch(() => {}), // 'close' tells
+          tellHandOver: (handedTerm, epoch) => this.#session?.handOver(handedTerm, epoch).catch(() => {}), // B asks the witness too
+          onChange: (before, after) => this.#onChange(before, after),
+          onEvent,
+        },
+      },
+      origin,
+    );
+    this.#driver.start();
     this.#done = this.#run();
   }
 
-  /** Ends protection. `forget` tells the backup to drop its standby; the guest runs on. */
+  /** For whoever gives orders about this VM; valid from start() on. */
+  get authority(): PrimaryDriver {
+    return this.#authority;
+  }
+
+  get #authority(): PrimaryDriver {
+    if (this.#driver === undefined) throw new RomulusError('INTERNAL', 'the replica was not started');
+    return this.#driver;
+  }
+
+  get peer(): string {
+    return this.#options.peer;
+  }
+
+  /**
+   * Ends protection. `forget` tells witness and backup that it is over, and the guest runs on; throws WITNESS_UNREACHABLE,
+   * with nothing changed, if a promotion could still be under way. Without it, the next agent goes on from here.
+   */
   async stop({ forget }: { forget: boolean }): Promise<void> {
-    const fenced = this.#state === 'FENCED';
+    const fenced = this.#driver?.phase === 'FENCED';
+    if (forget && !fenced) await this.#leaveProtection();
     this.#stop.abort();
-    this.#wake();
+    this.#wakeAll();
     await this.#done;
+    this.#driver?.stop();
     if (forget && this.#session?.open) await this.#session.bye().catch(() => {});
     this.#session?.close();
+    if (forget && !fenced && this.#guestEnd === undefined) await this.#source.release();
     await this.#source.detach();
-    this.#dropLineage();
-    for (const gate of this.#gates) {
-      if (forget && !fenced) gate.openUnprotected();
-      else gate.close();
-    }
-    this.#become('ENDED');
+    this.#lineage.drop();
+    if (forget && !fenced) this.#gates.openUnprotected();
+    else this.#gates.close();
+    this.#stopped = true;
+    this.#show();
   }
 
   status(): VmStatus {
-    const { spec, peer, term, epochMs, windowEpochs, disk } = this.#options;
-    const held = heldBy(this.#gates);
+    const { spec, peer, epochMs, windowEpochs, term, disk } = this.#options;
+    const { state, reason } = this.#view();
+    const held = this.#gates.heldIfAny();
+    const { progress, window } = this.#lineage;
     return {
       vm: spec.name,
       role: 'primary',
-      state: this.#state,
-      ...(this.#reason && { reason: this.#reason.message }),
-      ...(this.#reason?.hint && { hint: this.#reason.hint }),
+      state,
+      ...(reason && { reason: reason.message }),
+      ...(reason?.hint && { hint: reason.hint }),
       peer,
       hypervisor: spec.hypervisor,
       tracking: this.#source.tracking,
-      term,
-      epoch: this.#window.newest,
-      ackedEpoch: this.#window.acked,
+      term: this.#driver?.state.term ?? term.current.term,
+      ...(this.#driver && { authority: this.#driver.phase }),
+      failover: this.#policy.failover,
+      ...(!this.#policy.witness && { manualBecause: 'no witness is configured' }),
+      onBackupLoss: this.#policy.onBackupLoss,
+      epoch: window.newest,
+      ackedEpoch: window.acked,
       epochMs: this.#meters.epochMs || epochMs,
       windowEpochs,
-      ...(this.#state === 'SYNCING' && this.#progress && { sync: { ...this.#progress } }),
+      ...(state === 'SYNCING' && progress && { sync: { ...progress } }),
       ...this.#meters.status(),
       wireBytes: this.#meters.pastWireBytes + this.#epochBytes,
       compression: this.#codecs.status(),
-      memoryBytes: { shadow: this.#capture?.shadowBytes ?? 0 },
-      guest: this.#guest,
+      memoryBytes: { shadow: this.#lineage.shadowBytes },
+      guest: this.#source.held ? 'paused' : this.#guest,
       ...(held && { held }),
       ...(disk && { disk: disk.status() }),
       since: this.#since.toISOString(),
     };
   }
 
+  /** The register must not say PROTECTED any more when the gate opens, or the backup could promote itself behind it. */
+  async #leaveProtection(): Promise<void> {
+    this.#ending = true;
+    const driver = this.#driver;
+    if (driver === undefined || !this.#policy.witness) return;
+    const settled = () => ['SOLO', 'ENDED', 'FENCED'].includes(driver.phase);
+    if (driver.gated) await driver.unfit('protection is being ended');
+    const deadline = performance.now() + LEAVE_TIMEOUT_MS;
+    while (!settled() && performance.now() < deadline && driver.failure === undefined) await this.#change();
+    if (settled() || driver.phase === 'STARTING') return;
+    this.#ending = false;
+    throw new RomulusError(
+      'WITNESS_UNREACHABLE',
+      'the witness does not answer, so protection cannot be ended safely',
+      {
+        hint: 'check the witness, then try again: romulus doctor',
+      },
+    );
+  }
+
   async #run(): Promise<void> {
     let backoffMs = RECONNECT_MIN_MS;
     while (!this.#ended) {
+      // Silent until the register has said whose VM this is.
+      while (this.#authority.phase === 'STARTING' && !this.#ended) await this.#change();
+      if (this.#ended) break;
       try {
-        this.#session = await this.#connect();
+        const term = this.#authority.state.term;
+        this.#session = await this.#connect(term);
         backoffMs = RECONNECT_MIN_MS;
-        await this.#protect(this.#session);
+        this.#authority.heard({ term, sentMs: this.#session.helloSentMs });
+        await this.#serve(this.#session, term);
       } catch (thrown) {
-        this.#degrade(asRomulusError(thrown), (thrown as { peerTerm?: number }).peerTerm);
+        this.#lose(asRomulusError(thrown), (thrown as { peerTerm?: number }).peerTerm);
       } finally {
         this.#leaveSession();
       }
@@ -188,6 +272,7 @@ export class Replica {
 
   /** A stop() still has its goodbye to say on this session; in all other cases it is closed here. */
   #leaveSession(): void {
+    this.#continued = false;
     if (this.#session === undefined || this.#stop.signal.aborted) return;
     // A guest that was shut down needs no standby; one that vanished may be wanted back.
     if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
@@ -196,6 +281,7 @@ export class Replica {
     this.#meters.pastWireBytes += this.#epochBytes;
     this.#syncBytes = 0;
     this.#session = undefined;
+    this.#show();
   }
 
   /** What this session sent for epochs: all but the initial copy. */
@@ -204,52 +290,94 @@ export class Replica {
   }
 
   get #ended(): boolean {
-    return this.#stop.signal.aborted || this.#state === 'FENCED' || this.#state === 'ENDED';
+    const phase = this.#driver?.phase;
+    return (
+      this.#stop.signal.aborted ||
+      phase === 'FENCED' ||
+      phase === 'ENDED' ||
+      this.#driver?.failure !== undefined
+    );
   }
 
-  #connect(): Promise<Session> {
-    const { node, spec, peer, address, tls, silenceMs, term } = this.#options;
-    // A lineage that was lost is named anew by the sync that follows.
-    const lineage = this.#lineage ?? randomUUID();
+  #connect(term: number): Promise<Session> {
+    const { node, spec, peer, address, tls, protection } = this.#options;
     const hello = {
       node,
       vm: spec.name,
       term,
-      lineage,
-      acked: this.#window.acked,
+      ...this.#lineage.claim,
       geometry: this.#source.geometry,
       spec,
+      protection: { ...protection, witness: this.#policy.witness },
     };
+    const { silenceMs } = protection;
     return Session.open(
       { address, peer, silenceMs, hello, codecs: this.#codecs, ...(tls && { tls }) },
-      { onAck: (ack) => this.#onAck(ack), onClose: (error, peerTerm) => this.#onClose(error, peerTerm) },
+      {
+        onAck: (ack) => this.#onAck(ack),
+        onAnswer: (answer) => this.#authority.heard(answer),
+        onClose: (error, peerTerm) => this.#onClose(error, peerTerm),
+      },
     );
   }
 
-  /** Resumes the lineage where the backup can, copies anew where not, then checkpoints until the session ends. */
-  async #protect(session: Session): Promise<void> {
-    if (!(await this.#resume(session))) await this.#sync(session);
-    const capture = this.#capture;
+  /** Does on this session what the authority wants, until it ends or the term does. */
+  async #serve(session: Session, term: number): Promise<void> {
+    let unfit = false;
+    while (session.open && !this.#ended && this.#authority.state.term === term) {
+      const gated = this.#authority.gated && !unfit;
+      if (this.#source.held || !(gated || this.#resyncing)) {
+        await this.#change();
+        continue;
+      }
+      if (!this.#continued) {
+        if (await this.#resume(session, term)) this.#continued = true;
+        else if (this.#resyncing) await this.#sync(session);
+        else {
+          unfit = true;
+          await this.#authority.unfit('the backup has not what the next epoch follows');
+          continue;
+        }
+        this.#lost = undefined;
+        this.#show();
+      }
+      if (this.#resyncing && !this.#authority.fresh) await this.#change();
+      else await this.#runEpochs(session, term);
+    }
+  }
+
+  get #resyncing(): boolean {
+    const { phase, resyncing } = this.#authority.state;
+    return phase === 'SOLO' && resyncing && !this.#ending;
+  }
+
+  async #runEpochs(session: Session, term: number): Promise<void> {
+    const { capture } = this.#lineage;
     if (capture === undefined) throw new RomulusError('INTERNAL', 'no capture after sync');
     const context: LoopContext = {
       capture,
       session,
-      window: this.#window,
+      window: this.#lineage.window,
       meters: this.#meters,
-      gates: this.#gates,
+      gates: [this.#gates],
       disk: this.#options.disk,
-      term: this.#options.term,
+      term,
       pacer: this.#pacer,
       signal: this.#stop.signal,
       onWake: (wake) => {
         this.#wake = wake;
       },
       onEpoch: (fields) => this.#options.onEvent('epoch', fields),
-      onBroken: (error) => {
-        this.#dropLineage();
-        this.#degrade(error, undefined);
+      onBroken: () => {
+        this.#lineage.drop();
+        void this.#authority.unfit('a capture failed half-way');
       },
-      running: () => session.open && !this.#ended,
+      running: () =>
+        session.open &&
+        !this.#ended &&
+        !this.#source.held &&
+        this.#authority.state.term === term &&
+        (this.#authority.gated || (this.#resyncing && this.#authority.fresh)),
       hurried: () => this.#hurried,
       onCaptured: () => {
         this.#hurried = false;
@@ -258,70 +386,48 @@ export class Replica {
     await runEpochs(context);
   }
 
-  async #resume(session: Session): Promise<boolean> {
-    const { lineage, committed } = session.welcome;
-    // Nothing committed: parts of the initial copy may have been lost on the way, and nobody counted them.
-    if (this.#capture === undefined || lineage !== this.#lineage || committed === 0) return false;
-    const plan = this.#window.resumeFrom(committed);
-    if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
-    for (const item of plan.freed) releaseEpoch(this.#capture, item);
-    this.#options.log.info(
-      { vm: this.#options.spec.name, committed, resend: plan.resend.length },
-      'resuming lineage',
-    );
-    for (const item of plan.resend) await sendEpoch(session, this.#options.term, item);
-    if (plan.resend.length === 0) this.#become('PROTECTED');
+  async #resume(session: Session, term: number): Promise<boolean> {
+    if (!(await this.#lineage.resume(session, term))) return false;
+    const { committed } = session.welcome;
+    this.#options.log.info({ vm: this.#options.spec.name, committed }, 'resuming lineage');
     return true;
   }
 
   async #sync(session: Session): Promise<void> {
-    this.#dropLineage();
-    this.#become('SYNCING');
-    this.#lineage = randomUUID();
-    const { disk, threads, shadowShare } = this.#options;
-    const ready = await session.beginSync(this.#lineage, disk?.offer());
-    this.#capture = new Capture(this.#source, {
-      threads,
-      maxSlabs: MAX_SLABS,
-      ...(shadowShare !== undefined && { shadowShare }),
-    });
-    // The new shadow copy knows nothing, so every page is dirty, whatever the hypervisor reported before.
-    this.#capture.dirty.setAll();
-    this.#progress = { percent: 0, sentBytes: 0, round: 0 };
-    const running = () => session.open && !this.#stop.signal.aborted;
-    if (disk) {
-      this.#progress.disk = { percent: 0, sentBytes: 0 };
-      await disk.copy(
-        ready,
-        (payload) => session.sendChunk(0, Region.disk, payload),
-        this.#progress.disk,
-        running,
-      );
-    }
-    await precopy(this.#capture, session, this.#progress, running);
+    // Permits of the old lineage must not let out what the new one holds under lower numbers.
+    this.#gates.voidPermits();
+    const running = () => {
+      this.#authority.moved();
+      return session.open && !this.#ended && this.#resyncing;
+    };
+    this.#authority.moved();
+    await this.#lineage.sync(session, running);
+    this.#continued = true;
     this.#syncBytes = session.sentBytes;
-    this.#options.onEvent('synced', { rounds: this.#progress.round, sentBytes: this.#progress.sentBytes });
+    const { round, sentBytes } = this.#lineage.progress ?? { round: 0, sentBytes: 0 };
+    this.#options.onEvent('synced', { rounds: round, sentBytes });
   }
 
   #onAck(ack: Ack): void {
     const now = performance.now();
-    const capture = this.#capture;
-    for (const item of this.#window.ack(ack.epoch)) {
-      if (capture) releaseEpoch(capture, item);
-      this.#letOut(item, ack.promiseMs);
-      this.#meters.commit(now - item.capturedAtMs, now);
-      this.#options.onEvent('acked', { epoch: item.epoch, commitMs: now - item.capturedAtMs });
-      this.#pacer.committed(now - item.capturedAtMs);
+    for (const item of this.#lineage.ack(ack.epoch)) {
+      const commitMs = now - item.capturedAtMs;
+      this.#meters.commit(commitMs, now);
+      this.#options.onEvent('acked', { epoch: item.epoch, commitMs });
+      this.#pacer.committed(commitMs);
     }
     this.#options.disk?.commit(ack.epoch);
-    if (this.#state === 'SYNCING' || this.#state === 'DEGRADED') this.#become('PROTECTED');
+    this.#authority.acknowledged(ack);
+    this.#finishHandOver();
     this.#wake();
   }
 
-  /** The backup has this epoch, and does not resume the guest before its promise ends: so much time its output has. */
-  #letOut({ epoch, commitSentMs }: OutgoingEpoch, promiseMs: number): void {
-    if (commitSentMs === undefined || this.#ended) return;
-    for (const gate of this.#gates) gate.release(epoch, commitSentMs + promiseMs);
+  /** A switchover waits for nothing but the acknowledgement of the last epoch. */
+  #finishHandOver(): void {
+    const { phase, paused } = this.#authority.state;
+    const { window } = this.#lineage;
+    if (phase === 'PROTECTED' && paused && this.#source.still && window.size === 0)
+      this.#authority.handOver(window.newest, true);
   }
 
   /** A gate is half full: the running epoch ends now. */
@@ -331,65 +437,88 @@ export class Replica {
   }
 
   #onClose(error: RomulusError, peerTerm: number | undefined): void {
-    if (!this.#ended) this.#degrade(error, peerTerm);
-    this.#wake();
+    if (!this.#ended) this.#lose(error, peerTerm);
+    this.#wakeAll();
   }
 
+  #lose(error: RomulusError, peerTerm: number | undefined): void {
+    this.#continued = false;
+    this.#lost ??= error;
+    if (error.code === 'TERM_STALE' && peerTerm !== undefined) this.#authority.rejected(peerTerm);
+    this.#show();
+  }
+
+  /** What ends by itself is no failure of the host; the config says what becomes of it. */
   #onGuestEnd(state: GuestState): void {
+    const { spec, peer, onGuestEnd } = this.#options;
     this.#guest = state;
-    const reason = new RomulusError('HV_GUEST_GONE', `the guest ended by itself: ${state}`, {
-      hint: `start it again, then: romulus protect ${this.#options.spec.name} --to ${this.#options.peer}`,
-    });
-    this.#become('ENDED', reason);
-    this.#wake();
+    const policy = state === 'panicked' || state === 'gone' ? onGuestEnd?.[state] : 'end';
+    const hint = `start it again, then: romulus protect ${spec.name} --to ${peer}`;
+    this.#guestEnd = new RomulusError('HV_GUEST_GONE', `the guest ended by itself: ${state}`, { hint });
+    const { phase } = this.#authority;
+    if (policy === 'failover' && phase === 'PROTECTED')
+      this.#authority.handOver(this.#lineage.window.acked, false);
+    else void this.#authority.guestEnded(state);
+    this.#wakeAll();
   }
 
-  #degrade(error: RomulusError, peerTerm: number | undefined): void {
-    if (this.#ended) return;
-    if (error.code === 'TERM_STALE') {
-      this.#fence(error, peerTerm ?? this.#options.term + 1);
-      return;
+  #onChange(before: PrimaryState, after: PrimaryState): void {
+    if (before.phase !== after.phase) {
+      this.#options.onEvent('authority', { phase: after.phase, term: after.term });
+      if (after.phase === 'FENCED') this.#options.disk?.shut();
+      // A guest that serves alone is not slowed for want of somebody who takes its epochs.
+      if (after.phase === 'SOLO') this.#options.disk?.idle();
     }
-    this.#become('DEGRADED', error);
+    this.#show();
+    this.#wakeAll();
   }
 
-  /** A higher term exists (safety rule 1): this copy of the guest must never run again. */
-  #fence(error: RomulusError, term: number): void {
-    this.#become('FENCED', error);
-    for (const gate of this.#gates) gate.discard();
-    this.#options.disk?.shut();
-    this.#options.recordFenced(term);
-    this.#source.fence().catch((thrown) => {
-      this.#options.log.fatal(
-        { err: thrown, vm: this.#options.spec.name },
-        'cannot stop a fenced guest: stop it by hand',
-      );
+  #view(): ReturnType<typeof viewOf> {
+    const driver = this.#driver;
+    if (driver === undefined) return { state: this.#stopped ? 'ENDED' : 'STARTING', reason: undefined };
+    return viewOf({
+      authority: driver.state,
+      failure: driver.failure,
+      concern: driver.concern,
+      connected: this.#session?.open === true && (this.#continued || this.#resyncing),
+      lost: this.#lost,
+      guestEnd: this.#guestEnd,
+      stopped: this.#stopped,
     });
   }
 
-  #become(state: ProtectionState, reason?: RomulusError): void {
-    this.#reason = reason;
-    if (state === this.#state) return;
-    this.#state = state;
+  /** Tells of a change of what `status` shows. */
+  #show(): void {
+    const { state, reason } = this.#view();
+    if (state === this.#shown) return;
+    this.#shown = state;
     this.#since = new Date();
     this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
   }
 
-  #dropLineage(): void {
-    this.#options.disk?.giveUp();
-    this.#window.clear();
-    this.#capture?.close();
-    this.#capture = undefined;
-    this.#lineage = undefined;
+  #wakeAll(): void {
+    this.#wake();
+    for (const changed of this.#changed.splice(0)) changed();
+  }
+
+  /** Resolves when anything happened: at the latest with the authority's next tick. */
+  #change(): Promise<void> {
+    if (this.#stop.signal.aborted || this.#driver?.failure !== undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#changed.push(resolve));
   }
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      this.#stop.signal.addEventListener('abort', () => {
         clearTimeout(timer);
         resolve();
-      };
+      });
     });
   }
+}
+
+export interface StartOptions {
+  mayStart?: boolean;
+  origin?: PrimaryOrigin;
 }

@@ -1,8 +1,10 @@
 /** The sending half of a replication connection: hello and its answer, chunks and commits out, acknowledgements in. */
 
 import type { ConnectionOptions } from 'node:tls';
+import { engine } from '../native/index.ts';
 import type { Endpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
+import type { Epoch } from '../shared/vm.ts';
 import type { CodecChoice } from '../shared/wire/codec-choice.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
 import { type DiskAnswer, type DiskOffer, parseDiskAnswer } from '../shared/wire/disk-messages.ts';
@@ -10,12 +12,16 @@ import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { Link } from '../shared/wire/link.ts';
 import {
   type Ack,
+  type Beat,
   type Chunk,
   type Commit,
+  type HandOver,
   type Hello,
   Kind,
   parseAck,
+  parseBeat,
   parseWelcome,
+  type Renew,
   type Welcome,
 } from '../shared/wire/messages.ts';
 import { dial } from '../shared/wire/socket.ts';
@@ -36,6 +42,8 @@ export interface SessionOptions {
 
 export interface SessionEvents {
   onAck(ack: Ack): void;
+  /** The backup stands by: it answered something sent when this node's clock stood at `sentMs`. */
+  onAnswer(answer: Beat): void;
   /** Once, when the connection is gone; TERM_STALE means that this side must fence itself. */
   onClose(error: RomulusError, peerTerm: number | undefined): void;
 }
@@ -43,12 +51,16 @@ export interface SessionEvents {
 export class Session {
   readonly welcome: Welcome;
   readonly codecs: CodecChoice;
+  /** This node's clock just before the hello was sent. */
+  readonly helloSentMs: number;
   readonly #link: Link;
   #onReady: ((frame?: Frame) => void) | undefined;
 
   /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
   static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
     const socket = await dial(options.address, options.tls);
+    const helloSentMs = engine().bootTimeMs();
+    const { term } = options.hello;
     return new Promise((resolve, reject) => {
       let session: Session | undefined;
       const timer = setTimeout(
@@ -61,9 +73,10 @@ export class Session {
           clearTimeout(timer);
           const welcome = expectWelcome(frame, options.peer);
           link.silenceMs = options.silenceMs;
-          session = new Session(link, welcome, options.codecs);
+          session = new Session(link, welcome, options.codecs, helloSentMs);
           resolve(session);
         },
+        beat: () => (session === undefined ? {} : ({ term, sentMs: engine().bootTimeMs() } satisfies Beat)),
         onClose(error, peerError) {
           clearTimeout(timer);
           const reason = closeReason(error, peerError);
@@ -83,8 +96,9 @@ export class Session {
     });
   }
 
-  private constructor(link: Link, welcome: Welcome, codecs: CodecChoice) {
+  private constructor(link: Link, welcome: Welcome, codecs: CodecChoice, helloSentMs: number) {
     this.codecs = codecs;
+    this.helloSentMs = helloSentMs;
     this.#link = link;
     this.welcome = welcome;
   }
@@ -133,6 +147,16 @@ export class Session {
     return this.#link.send(Kind.commit, commit);
   }
 
+  /** Asks for a new promise on epoch `epoch`; the answer is an ack. */
+  renew(term: number, epoch: Epoch): Promise<void> {
+    return this.#link.send(Kind.renew, { term, epoch, sentMs: engine().bootTimeMs() } satisfies Renew);
+  }
+
+  /** Nothing leaves here any more: the backup owns the VM in `term`. */
+  handOver(term: number, epoch: Epoch): Promise<void> {
+    return this.#link.send(Kind.handOver, { term, epoch } satisfies HandOver);
+  }
+
   /** Ends protection: the backup drops its standby. */
   async bye(): Promise<void> {
     await this.#link.send(Kind.bye, {});
@@ -145,6 +169,7 @@ export class Session {
 
   #onFrame(frame: Frame, events: SessionEvents): void {
     if (frame.kind === Kind.ack) events.onAck(parseAck(frame.head));
+    else if (frame.kind === Kind.answer) events.onAnswer(parseBeat(frame.head, 'answer'));
     else if (frame.kind === Kind.ready) this.#onReady?.(frame);
     else
       throw new RomulusError('WIRE_FRAME', `malformed frame: kind ${frame.kind} is not one a backup sends`);

@@ -4,11 +4,14 @@ export { type Endpoint, formatEndpoint, isLoopback, parseEndpoint } from './conf
 export { configPath, DEFAULT_CONFIG_PATH, loadConfig } from './config/load.ts';
 export {
   type AgentConfig,
+  type GuestEndPolicy,
   type MetricsConfig,
+  type PeerConfig,
   parseConfig,
   type QueueConfig,
   type TlsFiles,
   type VmConfig,
+  type WitnessConfig,
 } from './config/parse.ts';
 export { configAsFile } from './config/print.ts';
 export { formatBytes, formatMs, parseDurationMs, parseSizeBytes } from './config/units.ts';

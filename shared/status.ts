@@ -18,6 +18,13 @@ export interface VmStatus {
   /** How dirty pages are found; 'full-compare' where the kernel cannot tell. Primary only. */
   tracking?: string;
   term: number;
+  /** Phase of the authority machine on this side, as docs/safety.md names it. */
+  authority?: string;
+  /** `auto`: the backup promotes itself when this VM's host dies. */
+  failover?: 'auto' | 'manual';
+  /** Why failover is by hand only although nobody asked for that. */
+  manualBecause?: string;
+  onBackupLoss?: 'solo' | 'freeze' | 'hold';
   /** Last epoch ended here (primary) or committed here (backup). */
   epoch: number;
   ackedEpoch: number;
@@ -81,6 +88,8 @@ export interface ProtectRequest {
   epochMs?: number;
   epochMaxMs?: number;
   window?: number;
+  failover?: 'auto' | 'manual';
+  onBackupLoss?: 'solo' | 'freeze' | 'hold';
 }
 
 /** POST /v1/failover */
@@ -103,6 +112,10 @@ export interface FailoverRequest {
   vm: string;
   force?: boolean;
   fencedBy?: string;
+  /** What the primary did alone since is given up. */
+  acceptDataLoss?: boolean;
+  /** The term the order was given under; in another one it is void. Default: the present one. */
+  term?: number;
 }
 
 /** What a failover answers: the VM runs here, from this epoch on. */
@@ -110,7 +123,10 @@ export interface FailoverResult {
   vm: string;
   epoch: number;
   term: number;
+  /** From the end of every wait to the running guest. */
   decisionToRunningMs: number;
+  /** From the decision (the order, or the end of the silence) until the promise had run out and the register was won. */
+  promiseWaitMs: number;
 }
 
 /** One line of GET /v1/events. */

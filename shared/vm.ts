@@ -61,6 +61,7 @@ export const protectionStates = [
   'STANDBY' /* backup side: image at a committed epoch */,
   'PROMOTING',
   'ACTIVE' /* backup side: promoted, runs the guest */,
+  'SWITCHING' /* primary side: paused, being handed to the backup */,
   'FENCED' /* primary side: a higher term exists; the guest is paused for good */,
   'ENDED',
 ] as const;

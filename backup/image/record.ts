@@ -7,6 +7,8 @@ import type { Epoch } from '../../shared/vm.ts';
 
 export interface ImageRecord {
   lineage: string;
+  /** Term of the primary that made it: epochs of different terms do not compare. */
+  term: number;
   /** Last epoch applied whole; epochs staged after it are applied again at the next start. */
   applied: Epoch;
   /** True until the first epoch is committed: the image is a mixture and not promotable. */

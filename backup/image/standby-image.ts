@@ -148,6 +148,7 @@ export class StandbyImage implements FollowedImage {
     for (const path of [this.ramPath, this.#stateImagePath, this.statePath]) rmSync(path, { force: true });
     this.#record.write({
       lineage,
+      term: 0,
       applied: 0,
       syncing: true,
       ramBytes,
@@ -309,8 +310,8 @@ export class StandbyImage implements FollowedImage {
   #recordApplied(commit: Commit): void {
     const record = this.record;
     if (record === undefined) throw new RomulusError('INTERNAL', 'an epoch was applied without a record');
-    const { epoch, digest, stateDigest, stateBytes } = commit;
-    this.#record.write({ ...record, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
+    const { term, epoch, digest, stateDigest, stateBytes } = commit;
+    this.#record.write({ ...record, term, applied: epoch, syncing: false, digest, stateDigest, stateBytes });
     this.journal.forget(epoch);
     this.disk?.applied();
     for (const waiter of this.#appliedWaiters) if (waiter.epoch <= epoch) waiter.resolve();

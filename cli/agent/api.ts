@@ -51,6 +51,8 @@ function table({ host, events, metrics, identity, jobs }: ApiParts): Routes {
     'POST /v1/unprotect': ({ body }) => host.unprotect(vmName(fields(body))),
     'POST /v1/failover': ({ body }) => host.failover(failoverRequest(fields(body))),
     'POST /v1/export': ({ body }) => host.exportCheckpoint(exportRequest(fields(body))),
+    'POST /v1/confirm': ({ body }) => host.confirm(vmName(fields(body)), term(fields(body))),
+    'POST /v1/switchover': ({ body }) => host.switchover(vmName(fields(body)), term(fields(body))),
     ...jobRoutes(host, jobs),
     'GET /v1/events': ({ signal }) => events.follow(signal),
   };
@@ -81,17 +83,35 @@ function number(body: Fields, field: string, min: number, max: number): number |
   return value;
 }
 
+/** The term an order was given under; in another one it is void. */
+function term(body: Fields): number | undefined {
+  const value = number(body, 'term', 0, Number.MAX_SAFE_INTEGER);
+  if (value !== undefined && !Number.isInteger(value)) throw usage('"term" must be a whole number');
+  return value;
+}
+
+function oneOf<T extends string>(body: Fields, field: string, known: readonly T[]): T | undefined {
+  const value = body[field];
+  if (value === undefined) return undefined;
+  if (!known.includes(value as T)) throw usage(`"${field}" must be one of ${known.join(', ')}`);
+  return value as T;
+}
+
 function protectRequest(body: Fields): ProtectRequest {
   if (!isName(body.to)) throw usage('"to" must be the name of a node');
   const epochMs = number(body, 'epochMs', 5, 60_000);
   const epochMaxMs = number(body, 'epochMaxMs', 5, 600_000);
   const window = number(body, 'window', 1, MAX_WINDOW_EPOCHS);
+  const failover = oneOf(body, 'failover', ['auto', 'manual']);
+  const onBackupLoss = oneOf(body, 'onBackupLoss', ['solo', 'freeze', 'hold']);
   return {
     vm: vmName(body),
     to: body.to,
     ...(epochMs !== undefined && { epochMs }),
     ...(epochMaxMs !== undefined && { epochMaxMs }),
     ...(window !== undefined && { window }),
+    ...(failover !== undefined && { failover }),
+    ...(onBackupLoss !== undefined && { onBackupLoss }),
   };
 }
 
@@ -106,5 +126,12 @@ function failoverRequest(body: Fields): FailoverRequest {
   const { fencedBy } = body;
   if (fencedBy !== undefined && (typeof fencedBy !== 'string' || fencedBy === ''))
     throw usage('"fencedBy" must be text');
-  return { vm: vmName(body), force: body.force === true, ...(fencedBy !== undefined && { fencedBy }) };
+  const orderTerm = term(body);
+  return {
+    vm: vmName(body),
+    force: body.force === true,
+    ...(fencedBy !== undefined && { fencedBy }),
+    ...(body.acceptDataLoss === true && { acceptDataLoss: true }),
+    ...(orderTerm !== undefined && { term: orderTerm }),
+  };
 }

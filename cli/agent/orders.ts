@@ -101,6 +101,7 @@ function progressOfProtect(status: VmStatus): Step | undefined {
 /** Throws VM_BUSY if the VM came back, since the backup did not resume it. */
 function progressOfSwitchover(status: VmStatus, term: number): Step | undefined {
   if (status.role === 'backup' || status.state === 'FENCED') return { result: status };
+  if (status.state === 'SWITCHING') return { percent: 50 };
   if (status.term === term) return undefined;
   if (!runsHere(status)) return { percent: 50 };
   throw new RomulusError('VM_BUSY', `${status.vm} was not taken over by ${status.peer}; it goes on here`, {

@@ -24,11 +24,15 @@ export interface AgentFolders {
 
 export class AgentProcess {
   readonly name: string;
-  readonly port: number;
+  port: number;
   readonly folders: AgentFolders;
   readonly client: AgentClient;
   /** What its command line begins with: `ip netns exec NAME` for an agent in a network of its own. */
   launcher: string[] = [];
+  /** Where it listens; another address than loopback takes certificates. */
+  host = '127.0.0.1';
+  /** By what others reach it, where that is not the same for all. */
+  addressFrom: (other: string) => string = () => this.host;
   #child: ChildProcess | undefined;
 
   private constructor(name: string, port: number, dir: string, imageDir: string) {
@@ -45,15 +49,28 @@ export class AgentProcess {
     return new AgentProcess(name, await freePort(), dir, imageDir);
   }
 
-  /** Writes agent.yaml: this node, its peer, and its VMs as the config file spells them. */
-  configure(peer: AgentProcess | undefined, vms: Record<string, object>): void {
+  /** Writes agent.yaml: this node, its peer, its VMs, and what else is set, as the config file spells them. */
+  configure(
+    peer: AgentProcess | undefined,
+    vms: Record<string, object>,
+    settings: { fence?: string[] } & Record<string, unknown> = {},
+  ): void {
     const { dir, runDir, imageDir, config } = this.folders;
-    const peers = peer ? { [peer.name]: { address: `127.0.0.1:${peer.port}` } } : {};
-    const listen = `127.0.0.1:${this.port}`;
-    writeFileSync(
-      config,
-      stringify({ node: this.name, dataDir: join(dir, 'data'), imageDir, runDir, listen, peers, vms }),
-    );
+    const { fence, ...rest } = settings;
+    const address = peer && `${peer.addressFrom(this.name)}:${peer.port}`;
+    const peers = peer ? { [peer.name]: { address, ...(fence && { fence }) } } : {};
+    const listen = `${this.host}:${this.port}`;
+    const document = {
+      node: this.name,
+      dataDir: join(dir, 'data'),
+      imageDir,
+      runDir,
+      listen,
+      peers,
+      vms,
+      ...rest,
+    };
+    writeFileSync(config, stringify(document), { mode: 0o600 });
   }
 
   /** Starts the agent and waits until its API answers. `env` may arm a crash point. */

@@ -8,8 +8,11 @@ import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
 import { buildPostgresDisk } from '../../guest/postgres.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { AgentEvent, FailoverResult, VmStatus } from '../../shared/status.ts';
+import { makeCertificates } from '../certificates.ts';
 import { AgentProcess } from './agent-process.ts';
+import type { Links } from './links.ts';
 import { GUEST_PREFIXED, type Segment } from './segment.ts';
+import type { LabWitness } from './witness.ts';
 
 export const VM = 'demo';
 const TMPFS = '/dev/shm';
@@ -24,7 +27,20 @@ export interface LabOptions {
   diskMiB?: number;
   /** Gives the guest a network with services on it; the segment goes with the lab. */
   segment?: Segment;
+  /** With it, failover is automatic unless `vm` says otherwise. */
+  witness?: LabWitness;
+  /** Further keys of both agents' configs, and of the VM in them. */
+  agent?: Record<string, unknown>;
+  vm?: Record<string, unknown>;
+  /** The hosts and the witness in networks of their own; for the network to be cut. */
+  links?: Links<HostName>;
 }
+
+/** The hosts of a lab whose links can be cut. */
+export type HostName = 'alpha' | 'beta' | 'w';
+
+const AGENT_PORT = 7400;
+export const WITNESS_PORT = 6379;
 
 export class Lab {
   readonly dir: string;
@@ -65,6 +81,7 @@ export class Lab {
       initrd: guest.initrd,
       append: guest.append,
       epoch: `${options.epochMs}ms`,
+      ...options.vm,
     };
     const on = (side: 'a' | 'b') => ({
       [VM]: {
@@ -74,17 +91,27 @@ export class Lab {
         ...(segment && { networks: [segment.network(side)] }),
       },
     });
-    primary.configure(backup, on('a'));
-    backup.configure(primary, on('b'));
+    const settings = [await placeAgent(primary, options, dir), await placeAgent(backup, options, dir)];
+    primary.configure(backup, on('a'), settings[0]);
+    backup.configure(primary, on('b'), settings[1]);
     if (options.workload?.database) copyImage(await buildPostgresDisk(), diskImage(dir, 'a'));
     else if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
-    for (const agent of [primary, backup]) agent.launcher = segment?.launcher ?? [];
     return new Lab(dir, imageRoot, primary, backup, segment);
   }
 
   /** A host's image of the guest's disk; the backup makes its own. */
   diskImage(side: 'a' | 'b'): string {
     return diskImage(this.dir, side);
+  }
+
+  /** The agent on which the guest runs by right, by its own word; undefined while there is none. */
+  async active(): Promise<AgentProcess | undefined> {
+    for (const agent of [this.primary, this.backup]) {
+      const status = agent.running ? await agent.client.vm(VM).catch(() => undefined) : undefined;
+      if (status?.state === 'ACTIVE' || (status?.role === 'primary' && status.authority !== 'FENCED'))
+        return agent;
+    }
+    return undefined;
   }
 
   serialLog(side: 'a' | 'b'): string {
@@ -221,4 +248,24 @@ function copyImage(from: string, to: string): void {
 function makeImage(path: string, sizeMiB: number): void {
   closeSync(openSync(path, 'w', 0o600));
   truncateSync(path, sizeMiB * 2 ** 20);
+}
+
+/** In which network an agent lives, and what its config says of witness and certificates. */
+async function placeAgent(
+  agent: AgentProcess,
+  { segment, links, witness, agent: settings }: LabOptions,
+  dir: string,
+): Promise<Record<string, unknown>> {
+  if (links === undefined) {
+    agent.launcher = segment?.launcher ?? [];
+    return { ...(witness && { witness: { socket: witness.socketPath } }), ...settings };
+  }
+  const name = agent.name as HostName;
+  agent.launcher = links.launcher(name);
+  agent.host = '0.0.0.0';
+  agent.port = AGENT_PORT;
+  agent.addressFrom = (other) => links.address(name, other as HostName);
+  const { tls } = await makeCertificates(join(dir, 'pki'), agent.name, []);
+  const url = `redis://${links.address('w', name)}:${WITNESS_PORT}`;
+  return { tls, ...(witness && { witness: { url } }), ...settings };
 }

@@ -19,6 +19,7 @@ export const failover: Verb = (program, context) => {
     .option('--host <name>', 'every VM of this host that is on standby here, instead of one')
     .option('--force', 'although the state of the primary is not known')
     .option('--fenced-by <who>', 'who or what made sure that the primary is dead; needed with --force')
+    .option('--accept-data-loss', 'although the primary may have gone on alone since this copy was made')
     .action(async (vm: string | undefined, { host, ...options }: Options) => {
       if (host !== undefined) return failoverHost(context(), vm, host, options);
       if (vm === undefined) throw usage();
@@ -38,7 +39,7 @@ export const failover: Verb = (program, context) => {
         result,
         () =>
           `${vm} runs here from epoch ${result.epoch} on, term ${result.term}, ` +
-          `${formatMs(result.decisionToRunningMs)} after the decision`,
+          `${formatMs(result.decisionToRunningMs)} after ${formatMs(result.promiseWaitMs)} of waiting`,
       );
     });
 };

@@ -1,6 +1,7 @@
 /** `romulus protect`: starts replication of a VM to another host, and waits for PROTECTED when asked to. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { Option } from 'commander';
 import { RomulusError } from '../../shared/errors.ts';
 import type { ProtectRequest, VmStatus } from '../../shared/status.ts';
 import { epochArgument, linkArgument, windowArgument } from '../arguments.ts';
@@ -14,6 +15,8 @@ interface Options {
   epoch?: number;
   epochMax?: number;
   window?: number;
+  failover?: 'auto' | 'manual';
+  onBackupLoss?: 'solo' | 'freeze' | 'hold';
   wait?: boolean;
   dryRun?: boolean;
   link: number;
@@ -29,6 +32,14 @@ export const protect: Verb = (program, context) => {
     .option('--epoch <duration>', 'length of an epoch, like 25ms', epochArgument)
     .option('--epoch-max <duration>', 'longest epoch under back-pressure', epochArgument)
     .option('--window <epochs>', 'epochs sent and not yet acknowledged, at most', windowArgument)
+    .addOption(new Option('--failover <how>', 'who decides when this host dies').choices(['auto', 'manual']))
+    .addOption(
+      new Option('--on-backup-loss <what>', 'what the guest does without its backup').choices([
+        'solo',
+        'freeze',
+        'hold',
+      ]),
+    )
     .option('--wait', 'return only when the VM is PROTECTED')
     .option('--dry-run', 'send nothing: measure dirty rate and pauses, predict wire rate and output delay')
     .option('--link <bits>', 'link that --dry-run predicts for, like 1G or 100M', linkArgument, 1e9)
@@ -46,6 +57,8 @@ export const protect: Verb = (program, context) => {
         ...(options.epoch !== undefined && { epochMs: options.epoch }),
         ...(options.epochMax !== undefined && { epochMaxMs: options.epochMax }),
         ...(options.window !== undefined && { window: options.window }),
+        ...(options.failover !== undefined && { failover: options.failover }),
+        ...(options.onBackupLoss !== undefined && { onBackupLoss: options.onBackupLoss }),
       };
       const first = await context().client().protect(request);
       const status = options.wait ? await untilProtected(context(), first) : first;

@@ -96,6 +96,7 @@ export async function sendEpoch(session: Session, term: number, outgoing: Outgoi
       term,
       epoch,
       previous: epoch - 1,
+      sentMs: outgoing.commitSentMs,
       chunks: chunks.length + checkpoint.spilledChunks,
       stateBytes: checkpoint.stateBytes,
       digest: checkpoint.digest,

@@ -7,7 +7,7 @@ import { RomulusError } from '../errors.ts';
 import type { VmSpec } from '../vm.ts';
 import { type Endpoint, formatEndpoint, isLoopback } from './endpoint.ts';
 import { nearest } from './nearest.ts';
-import { AgentSchema, knownKeys, type QueueSchema } from './schema.ts';
+import { AgentSchema, knownKeys, type PeerSchema, type QueueSchema, type WitnessSchema } from './schema.ts';
 
 /** Bytes of a config file, at most. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
@@ -19,6 +19,14 @@ export interface TlsFiles {
   ca: string;
   cert: string;
   key: string;
+}
+
+/** Address of the witness register's Redis. */
+export interface WitnessConfig {
+  /** May hold a password: never logged. */
+  url?: string;
+  socket?: string;
+  timeoutMs: number;
 }
 
 /** Redis of the operators' jobs, by one of the two. */
@@ -34,6 +42,20 @@ export interface QueueConfig {
 export interface MetricsConfig {
   listen: Endpoint;
   tokenFile: string;
+}
+
+/** A node this one speaks to. */
+export interface PeerConfig {
+  address: Endpoint;
+  /** Ends with 0 only if this peer's guests are surely dead. */
+  fence?: { command: string[]; timeoutMs: number };
+}
+
+/** What is done when a guest ends by itself, by how it ended; a shutdown always ends protection. */
+export interface GuestEndPolicy {
+  panicked: 'end' | 'failover';
+  /** Its hypervisor died, or was killed. */
+  gone: 'end' | 'failover';
 }
 
 /** One guest of the config file: what to run, and how to checkpoint it. */
@@ -53,6 +75,9 @@ export interface VmConfig {
   windowEpochs: number;
   /** 1 moves first when a whole host does. */
   priority?: number;
+  failover: 'auto' | 'manual';
+  onBackupLoss: 'solo' | 'freeze' | 'hold';
+  onGuestEnd: GuestEndPolicy;
 }
 
 /** Everything an agent needs to know, paths absolute, units resolved. */
@@ -67,7 +92,9 @@ export interface AgentConfig {
   /** A peer not heard for this long counts as lost. */
   silenceMs: number;
   tls?: TlsFiles;
-  peers: Record<string, { address: Endpoint }>;
+  peers: Record<string, PeerConfig>;
+  /** Without one, failover is by hand only. */
+  witness?: WitnessConfig;
   /** Without it, orders come by command and API only. */
   queue?: QueueConfig;
   metrics?: MetricsConfig;
@@ -147,28 +174,20 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     api: raw.api === undefined ? join(runDir, 'agent.sock') : at(raw.api),
     silenceMs: raw.silence,
     ...(raw.tls && { tls: { ca: at(raw.tls.ca), cert: at(raw.tls.cert), key: at(raw.tls.key) } }),
-    peers: raw.peers,
+    peers: Object.fromEntries(Object.entries(raw.peers).map(([name, peer]) => [name, peerOf(peer)])),
+    ...(raw.witness && { witness: witnessOf(raw.witness, at) }),
     ...(raw.queue && { queue: queueAt(raw.queue, at) }),
     ...(raw.metrics && { metrics: { ...raw.metrics, tokenFile: at(raw.metrics.tokenFile) } }),
     threads: raw.threads,
     vms: Object.fromEntries(
       Object.entries(raw.vms).map(([name, vm]) => {
-        const {
-          memory,
-          epoch,
-          epochMax,
-          window,
-          pauseShare,
-          commitMax,
-          shadow,
-          diskCopyRate,
-          priority,
-          ...rest
-        } = vm;
+        const { memory, epoch, epochMax, window, pauseShare, commitMax, shadow, ...described } = vm;
+        const { diskCopyRate, priority, failover, onBackupLoss, onGuestEnd, ...rest } = described;
         const spec = { name, memoryBytes: memory, ...rest } as VmSpec;
         for (const key of ['kernel', 'initrd', 'disk', 'serialLog', 'attachQmp'] as const) {
           if (spec[key] !== undefined) spec[key] = at(spec[key]);
         }
+        const automatic = (failover ?? (raw.witness ? 'auto' : 'manual')) === 'auto';
         const vmConfig: VmConfig = {
           spec,
           epochMs: epoch.min,
@@ -179,6 +198,13 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
           diskCopyBytesPerS: diskCopyRate,
           windowEpochs: window,
           ...(priority !== undefined && { priority }),
+          failover: automatic ? 'auto' : 'manual',
+          // Without a witness a primary that serves alone could not be told from one that is dead.
+          onBackupLoss: onBackupLoss ?? (raw.witness ? 'solo' : 'hold'),
+          onGuestEnd: {
+            panicked: onGuestEnd?.panicked ?? 'end',
+            gone: onGuestEnd?.gone ?? (automatic ? 'failover' : 'end'),
+          },
         };
         return [name, vmConfig];
       }),
@@ -186,11 +212,21 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
   };
 }
 
+function peerOf(raw: v.InferOutput<typeof PeerSchema>): PeerConfig {
+  const { address, fence, fenceTimeout } = raw;
+  return { address, ...(fence && { fence: { command: fence, timeoutMs: fenceTimeout } }) };
+}
+
 function queueAt(
   { url, socket, concurrency }: v.InferOutput<typeof QueueSchema>,
   at: (path: string) => string,
 ): QueueConfig {
   return { ...(url && { url }), ...(socket && { socket: at(socket) }), concurrency };
+}
+
+function witnessOf(raw: v.InferOutput<typeof WitnessSchema>, at: (path: string) => string): WitnessConfig {
+  const { url, socket, timeout } = raw;
+  return { ...(url && { url }), ...(socket && { socket: at(socket) }), timeoutMs: timeout };
 }
 
 /** What no single key can tell. */
@@ -203,6 +239,11 @@ function checked(config: AgentConfig, origin: string): AgentConfig {
   }
   if (Object.hasOwn(config.peers, config.node)) {
     throw invalid(origin, `"peers" names this node itself, ${config.node}`);
+  }
+  for (const [name, vm] of Object.entries(config.vms)) {
+    if (vm.failover === 'auto' && config.witness === undefined) {
+      throw invalid(origin, `"vms.${name}.failover" is auto, which needs a "witness"`);
+    }
   }
   if (config.tls) return config;
   const open: [string, Endpoint][] = [

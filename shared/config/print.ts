@@ -1,16 +1,20 @@
 /** The effective config in the form of the file, so that what `config print` shows can be read back. */
 
 import { formatEndpoint } from './endpoint.ts';
-import type { AgentConfig } from './parse.ts';
+import type { AgentConfig, WitnessConfig } from './parse.ts';
 
 /** Plain data, keys as in agent.yaml, units exact (ms and B), paths absolute. */
 export function configAsFile(config: AgentConfig): Record<string, unknown> {
-  const { silenceMs, queue, metrics, ...rest } = config;
+  const { silenceMs, witness, queue, metrics, ...rest } = config;
   return {
     ...rest,
     silence: `${silenceMs}ms`,
     listen: formatEndpoint(config.listen),
-    peers: mapValues(config.peers, (peer) => ({ address: formatEndpoint(peer.address) })),
+    peers: mapValues(config.peers, ({ address, fence }) => ({
+      address: formatEndpoint(address),
+      ...(fence && { fence: fence.command, fenceTimeout: `${fence.timeoutMs}ms` }),
+    })),
+    ...(witness && { witness: witnessAsFile(witness) }),
     ...(queue && { queue: { ...queue, ...(queue.url && { url: withoutPassword(queue.url) }) } }),
     ...(metrics && { metrics: { ...metrics, listen: formatEndpoint(metrics.listen) } }),
     vms: mapValues(config.vms, (vm) => {
@@ -26,6 +30,9 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
         diskCopyRate: `${vm.diskCopyBytesPerS}B`,
         window: vm.windowEpochs,
         ...(vm.priority !== undefined && { priority: vm.priority }),
+        failover: vm.failover,
+        onBackupLoss: vm.onBackupLoss,
+        onGuestEnd: vm.onGuestEnd,
       };
     }),
   };
@@ -33,6 +40,10 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
 
 function percent(share: number): string {
   return `${Number((share * 100).toFixed(3))}%`;
+}
+
+function witnessAsFile({ timeoutMs, url, ...rest }: WitnessConfig): Record<string, unknown> {
+  return { ...rest, ...(url && { url: withoutPassword(url) }), timeout: `${timeoutMs}ms` };
 }
 
 /** What `config print` shows is pasted into tickets. */

@@ -124,6 +124,9 @@ export const NetworkSchema = v.strictObject({
   ),
 });
 
+/** What is done when the guest ended by itself: nothing, or the backup goes on from the last acknowledged epoch. */
+const EndPolicy = v.picklist(['end', 'failover']);
+
 export const VmSchema = v.strictObject({
   hypervisor: v.optional(v.picklist(['qemu', 'xen', 'replay']), 'qemu'),
   memory: v.pipe(
@@ -149,6 +152,11 @@ export const VmSchema = v.strictObject({
   shadow: v.optional(ShadowShare, 'full'),
   window: v.optional(wholeNumber(MAX_WINDOW_EPOCHS), 8),
   priority: v.optional(wholeNumber(MAX_PRIORITY)),
+  failover: v.optional(v.picklist(['auto', 'manual'])),
+  onBackupLoss: v.optional(v.picklist(['solo', 'freeze', 'hold'])),
+  onGuestEnd: v.optional(
+    v.strictObject({ panicked: v.optional(EndPolicy, 'end'), gone: v.optional(EndPolicy) }),
+  ),
 });
 
 export const TlsSchema = v.strictObject({ ca: Text, cert: Text, key: Text });
@@ -167,7 +175,26 @@ export const QueueSchema = v.pipe(
   ),
 );
 export const MetricsSchema = v.strictObject({ listen: EndpointSchema, tokenFile: Text });
-export const PeerSchema = v.strictObject({ address: EndpointSchema });
+/** A command line that ends with 0 only if this peer's host, or its guests, are surely dead. */
+const FenceCommand = v.pipe(v.array(Text), v.minLength(1, 'must name a command'));
+export const PeerSchema = v.strictObject({
+  address: EndpointSchema,
+  fence: v.optional(FenceCommand),
+  fenceTimeout: v.optional(Duration, '30s'),
+});
+const witnessEntries = {
+  url: v.optional(RedisUrl),
+  socket: v.optional(Text),
+  timeout: v.optional(v.pipe(Duration, v.minValue(20, 'must be at least 20ms')), '250ms'),
+};
+/** Where the witness register is, by URL or unix socket. */
+export const WitnessSchema = v.pipe(
+  v.strictObject(witnessEntries),
+  v.check(
+    ({ url, socket }) => (url === undefined) !== (socket === undefined),
+    'must have either "url" or "socket"',
+  ),
+);
 
 /** A map from names to entries; valibot alone would take a list for one, with names 0, 1, 2. */
 function named<T extends v.GenericSchema>(entry: T) {
@@ -188,6 +215,7 @@ export const AgentSchema = v.strictObject({
   silence: v.optional(v.pipe(Duration, v.minValue(100, 'must be at least 100ms')), '1s'),
   tls: v.optional(TlsSchema),
   peers: v.optional(named(PeerSchema), {}),
+  witness: v.optional(WitnessSchema),
   queue: v.optional(QueueSchema),
   metrics: v.optional(MetricsSchema),
   threads: v.optional(wholeNumber(MAX_THREADS), () => Math.min(availableParallelism(), 8)),
@@ -199,6 +227,7 @@ export function knownKeys(path: readonly string[]): string[] {
   if (path.length === 1) return Object.keys(AgentSchema.entries);
   if (path[0] === 'tls') return Object.keys(TlsSchema.entries);
   if (path[0] === 'peers') return Object.keys(PeerSchema.entries);
+  if (path[0] === 'witness') return Object.keys(witnessEntries);
   if (path[0] === 'queue') return Object.keys(queueEntries);
   if (path[0] === 'metrics') return Object.keys(MetricsSchema.entries);
   if (path[2] === 'networks') return Object.keys(NetworkSchema.entries);

@@ -45,13 +45,16 @@ function handle(turn: Turn, event: BackupEvent): void {
     case 'answer':
       hearWitness(turn, event);
       break;
+    case 'lost':
+      state.connected = false;
+      break;
     case 'heard':
-      state.heardMs = nowMs;
+      Object.assign(state, { heardMs: nowMs, connected: true });
       if (state.phase === 'STANDBY' && event.term > state.ranTerm)
         effects.push({ do: 'answer', term: event.term });
       break;
     case 'committed':
-      state.heardMs = nowMs;
+      Object.assign(state, { heardMs: nowMs, connected: true });
       state.image = { whole: true, term: event.term, epoch: event.epoch };
       // A claim may be with the witness: an acknowledgement now would let output out that races the resume.
       if (state.phase !== 'STANDBY') break;

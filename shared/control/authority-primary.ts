@@ -46,6 +46,9 @@ function handle(turn: Turn, event: PrimaryEvent): void {
     case 'ack':
       if (event.term === state.term) acknowledged(turn, event);
       break;
+    case 'moved':
+      state.movedMs = nowMs;
+      break;
     case 'peerUnfit':
       state.mustResync = true;
       if (leansOnPeer(state)) losePeer(turn, event.reason);
@@ -54,6 +57,7 @@ function handle(turn: Turn, event: PrimaryEvent): void {
       if (state.phase !== 'SOLO' || !state.resyncing) break;
       enter(turn, 'JOINING');
       Object.assign(state, { syncEpoch: event.epoch, syncAcked: false, mustResync: false, resyncing: false });
+      if (state.policy.onBackupLoss === 'hold') state.quiet = true;
       effects.push({ do: 'holdOutput', fromEpoch: event.epoch });
       break;
     case 'switchover':
@@ -93,7 +97,8 @@ function watch(turn: Turn): void {
   const { state, nowMs, effects } = turn;
   const { policy } = state;
   const silentMs = nowMs - state.heardMs;
-  if (silentMs >= policy.soloAfterMs) {
+  const moves = state.resyncing && nowMs - state.movedMs < policy.soloAfterMs;
+  if (silentMs >= policy.soloAfterMs && !moves) {
     state.heardSinceMs = Number.POSITIVE_INFINITY;
     if (leansOnPeer(state)) losePeer(turn, 'backup silent');
     stopResync(turn);
@@ -108,7 +113,10 @@ function watch(turn: Turn): void {
     effects.push({ do: 'pauseGuest', why });
   }
   const steadyMs = nowMs - state.heardSinceMs;
-  if (state.phase === 'SOLO' && !state.resyncing && steadyMs >= holdoffMs(policy, state.flaps)) {
+  // A first protection has no flapping behind it, and while output is held, clients wait for nothing else.
+  const atOnce = state.quiet || state.joinedMs === Number.NEGATIVE_INFINITY;
+  const holdoff = atOnce ? 0 : holdoffMs(policy, state.flaps);
+  if (state.phase === 'SOLO' && !state.resyncing && steadyMs >= holdoff) {
     state.resyncing = true;
     effects.push({ do: 'resync' });
   }
@@ -120,6 +128,11 @@ function hearPeer(turn: Turn, sentMs: number): void {
   // What a stopped agent finds in its sockets tells of a past that may be over.
   if (nowMs - sentMs >= state.policy.soloAfterMs) return;
   state.heardSinceMs = Math.min(state.heardSinceMs, nowMs);
+  // It stands by in this term, so no other node was given the VM behind this one's back.
+  if (state.quiet && state.phase === 'SOLO' && state.policy.onBackupLoss === 'solo') {
+    state.quiet = false;
+    turn.effects.push({ do: 'openGateFully' });
+  }
   if (state.phase !== 'LEAVING' || state.mustResync || state.witness.inDoubt !== undefined) return;
   // No claim was made that might still be applied, so nothing has changed.
   enter(turn, 'PROTECTED');

@@ -57,9 +57,15 @@ export function claimByOrder(state: BackupState, nowMs: number): Verdict {
   if (asAsked !== 'wait' && fencedBy === undefined) return asAsked;
   const forceHint = `If its host is surely dead: romulus failover ${vm} --force --fenced-by WHO`;
   if (fencedBy === undefined) {
-    if (nowMs - state.heardMs < state.policy.promoteAfterMs) {
-      return refused('PRIMARY_ALIVE', 'The primary is alive and answers.', `romulus switchover ${vm}`);
+    const silentMs = nowMs - state.heardMs;
+    if (state.connected && silentMs < state.policy.promoteAfterMs) {
+      const message = `The primary of ${vm} is alive: it was heard ${Math.round(silentMs)} ms ago.`;
+      const hint = `two running copies would corrupt what clients see. ${forceHint}`;
+      return refused('PRIMARY_ALIVE', message, hint);
     }
+    if (!state.policy.witness) return claimUnwitnessed(state, nowMs, forceHint);
+    // The end of a session is no silence yet; what the primary says next, or does not, decides.
+    if (silentMs < state.policy.promoteAfterMs) return 'wait';
     if (register !== undefined && imageServes(state, register) && !promiseOver(state, nowMs)) return 'wait';
     return refused('FENCE_UNPROVEN', 'The primary may still be running.', forceHint);
   }
@@ -77,6 +83,20 @@ export function claimByOrder(state: BackupState, nowMs: number): Verdict {
     return refused('IMAGE_NOT_PROMOTABLE', message, `${forceHint} --accept-data-loss`);
   }
   return { next: { ...entry(state), claim: fencedBy } };
+}
+
+/**
+ * Without a witness the operator's eyes stand for the register, but only where a primary that lost its backup shows
+ * nothing: once the promise is over nothing leaves there, whether it lives or not.
+ */
+function claimUnwitnessed(state: BackupState, nowMs: number, forceHint: string): Verdict {
+  if (!state.image.whole) {
+    const hint = `romulus status ${state.party.vm}`;
+    return refused('IMAGE_NOT_PROMOTABLE', 'The standby image is not complete.', hint);
+  }
+  if (state.policy.onBackupLoss === 'solo')
+    return refused('FENCE_UNPROVEN', 'The primary may have gone on alone.', forceHint);
+  return promiseOver(state, nowMs) ? { next: entry(state) } : 'wait';
 }
 
 function entry(state: BackupState): RegisterEntry {

@@ -36,6 +36,8 @@ export interface BackupState {
   promiseEndsMs: number;
   /** When the primary was last heard, on any channel. */
   heardMs: number;
+  /** A session with it is open. Its end is no death, but an operator's order need not wait for silence after it. */
+  connected: boolean;
   /** Term in which the primary itself said that it lets go; waives the promise. */
   releasedTerm: number | undefined;
   order: FailoverOrder | undefined;
@@ -46,6 +48,8 @@ export type BackupEvent =
   | { on: 'tick' }
   /** Any message of the primary; a beat is answered only if `answer` comes of it. */
   | { on: 'heard'; term: number }
+  /** The session ended. */
+  | { on: 'lost' }
   /** COMMIT(epoch) is checked and held at the configured durability; the image can be brought to it whatever happens. */
   | { on: 'committed'; term: number; epoch: Epoch }
   /** The primary wants to overwrite the image out of order. Without `admitResync` it may not: a claim is being made. */
@@ -90,6 +94,7 @@ export function startBackup(
     witness: dialogue.newDialogue,
     promiseEndsMs: promiseEndsMs(policy, start.nowMs),
     heardMs: start.nowMs,
+    connected: false,
     releasedTerm: undefined,
     order: undefined,
   };

@@ -5,8 +5,11 @@ import { RomulusError } from '../errors.ts';
 export interface Policy {
   /** `manual`: the backup promotes itself only when a person asks. */
   failover: 'auto' | 'manual';
-  /** What a primary does that lost its backup: run on unprotected, or pause the guest until the backup is back. */
-  onBackupLoss: 'solo' | 'freeze';
+  /**
+   * What a primary does that lost its backup: run on unprotected, pause the guest until the backup is back, or (`hold`) run
+   * on with its output held. The last is for hosts without a witness: only so can the other side be promoted by hand safely.
+   */
+  onBackupLoss: 'solo' | 'freeze' | 'hold';
   /** Whether a witness is configured; without one there is no automatic failover. */
   witness: boolean;
   /** `required`: after winning the register, a backup also waits for proof that the old primary is dead (rule 15). */
@@ -51,9 +54,40 @@ export const defaultPolicy: Policy = {
   witnessPollMs: 500,
   retryMs: 50,
   holdoffMs: 500,
-  holdoffMaxMs: 60_000,
+  holdoffMaxMs: 10_000,
   calmMs: 30_000,
 };
+
+/** What config and hello say of a VM's protection; `policyOf` makes the times of it. */
+export interface ProtectionChoice {
+  failover: 'auto' | 'manual';
+  onBackupLoss: 'solo' | 'freeze' | 'hold';
+  /** Silence on every channel after which the other side counts as lost. */
+  silenceMs: number;
+}
+
+/** Longest promise: output that waits longer for its acknowledgement asks for a new one. */
+const MAX_PROMISE_MS = 500;
+/** Share of the silence after which the primary gives its backup up; the backup then waits the rest. */
+const SOLO_SHARE = 5 / 6;
+
+/** The promise runs out within the silence, so that a promotion waits for nothing else. */
+export function policyOf(choice: ProtectionChoice, has: { witness: boolean; fence: boolean }): Policy {
+  const { failover, onBackupLoss, silenceMs } = choice;
+  const soloAfterMs = Math.floor(silenceMs * SOLO_SHARE);
+  return {
+    ...defaultPolicy,
+    failover: has.witness ? failover : 'manual',
+    onBackupLoss,
+    witness: has.witness,
+    fence: has.fence ? 'required' : 'none',
+    promiseMs: Math.min(MAX_PROMISE_MS, soloAfterMs),
+    soloAfterMs,
+    promoteAfterMs: silenceMs,
+    isolateAfterMs: Math.max(defaultPolicy.isolateAfterMs, 2 * silenceMs),
+    reclaimAfterMs: Math.max(defaultPolicy.reclaimAfterMs, 3 * silenceMs),
+  };
+}
 
 /** Rule 8, the primary's half: `commitSentMs` was read on its own clock *before* COMMIT was sent. */
 export function permitEndsMs(policy: Policy, commitSentMs: number): number {

@@ -21,6 +21,7 @@ export function claimOf(state: PrimaryState, nowMs: number): RegisterEntry | und
   const restarted = dialogue.needsConfirming(state.witness);
   switch (phase) {
     case 'SOLO':
+      if (state.quiet && state.confirmed) return confirmedByOperator(state);
       // A witness that lost the change to SOLO is told again; whoever serves alone grants nobody anything.
       if (mode !== 'SOLO' && mode !== 'SYNCING') return { ...mine, mode: 'SOLO' };
       return restarted ? { ...mine, mode } : undefined;
@@ -63,6 +64,7 @@ function peerProvenSinceRestart(state: PrimaryState): boolean {
 /** Whether this node waits for an operator to say that it owns the VM. */
 export function awaitsOperator(state: PrimaryState): boolean {
   const stuck = state.phase === 'LEAVING' || state.phase === 'HANDED';
+  if (state.quiet && state.phase === 'SOLO') return true;
   return (
     state.barred !== undefined ||
     (stuck && dialogue.needsConfirming(state.witness) && !peerProvenSinceRestart(state))

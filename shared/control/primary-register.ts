@@ -46,6 +46,7 @@ export function adoptRegister(turn: Turn, written: boolean): void {
   } else if (register.term > state.term) {
     // Taken back, or confirmed by the operator: no image of the old term is of use to the new one.
     rememberTerm(turn, register);
+    state.quiet = false;
     serveSolo(turn);
     return;
   }
@@ -91,7 +92,7 @@ export function serveSolo(turn: Turn): void {
   Object.assign(state, { mustResync: true, confirmed: false });
   if (!state.guestAlive) return;
   resume(turn);
-  effects.push({ do: 'openGateFully' });
+  if (!state.quiet) effects.push({ do: 'openGateFully' });
 }
 
 export function stopResync({ state, effects }: Turn): void {
@@ -113,6 +114,8 @@ function handedOver(turn: Turn, register: RegisterState): void {
     { do: 'persist', record: { term: register.term, role: 'backup', epoch: register.syncEpoch } },
     { do: 'tellHandOver', term: register.term, epoch: register.syncEpoch },
   );
+  // Nobody will tell that it was resumed, and taking it back would need a register.
+  if (!turn.state.policy.witness) fence(turn, register.term, 'handed over');
 }
 
 /** Gate first, then the guest, then the memory of it: a crash in between leaves less running, never more. */
@@ -134,5 +137,7 @@ export function concernOf(state: PrimaryState): string | undefined {
   if (state.policy.witness && dialogue.needsConfirming(state.witness))
     return 'the witness restarted; waiting to confirm';
   if (state.paused && state.phase === 'LEAVING') return 'paused: neither backup nor a claim to run alone';
+  if (state.quiet && state.phase === 'SOLO')
+    return `output held, since the backup may have been promoted; if not: romulus confirm ${state.party.vm}`;
   return state.policy.witness ? undefined : 'no witness: failover by hand only';
 }

@@ -51,6 +51,10 @@ export interface PrimaryState {
   barred: string | undefined;
   /** The operator vouched that this node owns the VM, whatever the witness lost. */
   confirmed: boolean;
+  /** Serving alone shows nothing: without a witness, the other side may hold an image that an operator could promote. */
+  quiet: boolean;
+  /** When a resync last made headway; the link is full of it, so that beats may come late. */
+  movedMs: number;
 }
 
 export type PrimaryEvent =
@@ -64,6 +68,8 @@ export type PrimaryEvent =
   | { on: 'ack'; term: number; epoch: Epoch; sentMs: number }
   /** The peer answered that a higher term exists. */
   | { on: 'rejected'; term: number }
+  /** A part of a resync left: the peer takes it, however late its answers come. */
+  | { on: 'moved' }
   /** The peer has no use for deltas: its image is lost, damaged, or of another lineage. */
   | { on: 'peerUnfit'; reason: string }
   /** The resync comes to its end with this epoch, being captured now: output is held from it on. */
@@ -106,11 +112,14 @@ export type PrimaryEffect =
   /** The peer owns the VM in `term` from `epoch` on, and nothing leaves here any more: it may resume at once. */
   | { do: 'tellHandOver'; term: number; epoch: Epoch };
 
-/** A primary that starts, or starts again on a guest that outlived its agent. The gate must be shut. */
+/**
+ * A primary that starts, or starts again on a guest that outlived its agent. The gate must be shut. `serving`: a new VM,
+ * which no other node can own yet.
+ */
 export function startPrimary(
   party: Party,
   policy: Policy,
-  start: { term: number; paused: boolean; nowMs: number },
+  start: { term: number; paused: boolean; nowMs: number; serving?: boolean },
 ): PrimaryState {
   return {
     party,
@@ -131,6 +140,8 @@ export function startPrimary(
     flaps: 0,
     barred: undefined,
     confirmed: false,
+    quiet: !policy.witness && start.serving !== true,
+    movedMs: Number.NEGATIVE_INFINITY,
   };
 }
 
@@ -141,7 +152,7 @@ export function primaryAfterPromotion(
   register: RegisterState | undefined,
   start: { term: number; nowMs: number },
 ): Step<PrimaryState, PrimaryEffect> {
-  const state = startPrimary(party, policy, { ...start, paused: false });
+  const state = startPrimary(party, policy, { ...start, paused: false, serving: true });
   state.witness = { ...state.witness, register, liveRunId: register?.runId ?? '', answeredMs: start.nowMs };
   state.phase = 'SOLO';
   return [state, [{ do: 'openGateFully' }]];

@@ -6,6 +6,8 @@ import { RomulusError } from '../errors.ts';
 import { MAX_FRAME_BYTES, MAX_HEAD_BYTES } from '../limits.ts';
 
 export const PREFIX_BYTES = 24;
+/** Byte of the prefix that names the message. */
+export const KIND_OFFSET = 3;
 export const PROTOCOL_VERSION = 1;
 const MAGIC = 0x4d52; // "RM"
 

@@ -2,17 +2,24 @@
 
 import type { WebSocket } from 'ws';
 import { asRomulusError, RomulusError } from '../errors.ts';
-import { decodeFrame, encodeFrame, type Frame, type FramedPayload } from './frame.ts';
+import { decodeFrame, encodeFrame, type Frame, type FramedPayload, KIND_OFFSET } from './frame.ts';
 import { Kind, parseError, type WireError } from './messages.ts';
 
-/** Sent this often in each direction, so that silence means something. */
-export const BEAT_INTERVAL_MS = 100;
+/** Sent at least this often in each direction, so that silence means something. */
+const MAX_BEAT_INTERVAL_MS = 100;
+const MIN_BEAT_INTERVAL_MS = 20;
+/** Beats within the silence that counts as loss. */
+const BEATS_PER_SILENCE = 8;
 /** Received and not yet handled bytes at which reading from the socket stops, so that TCP slows the sender. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 
 export interface LinkHandlers {
   /** Called for one frame at a time, in order; the next waits for the promise. A throw ends the link. */
   onFrame(frame: Frame): Promise<void> | void;
+  /** What a beat of this side says; by default nothing but that the connection lives. */
+  beat?(): object;
+  /** Called for each beat as it arrives, before what arrived earlier is handled: a busy handler is not a silent peer. */
+  onBeat?(head: Record<string, unknown>): void;
   /** Called exactly once. `error` is the peer's word, our own fault, or undefined for a plain end. */
   onClose(error: RomulusError | undefined, peerError: WireError | undefined): void;
 }
@@ -20,8 +27,7 @@ export interface LinkHandlers {
 export class Link {
   readonly #socket: WebSocket;
   readonly #handlers: LinkHandlers;
-  /** Silence after which the peer counts as lost. */
-  silenceMs: number;
+  #silenceMs: number;
   readonly #now: () => number;
   #sent = 0;
   #expected = 0;
@@ -38,10 +44,10 @@ export class Link {
   constructor(socket: WebSocket, silenceMs: number, handlers: LinkHandlers, now = () => performance.now()) {
     this.#socket = socket;
     this.#handlers = handlers;
-    this.silenceMs = silenceMs;
+    this.#silenceMs = silenceMs;
     this.#now = now;
     this.#lastHeardMs = now();
-    this.#beat = setInterval(() => this.#onBeat(), BEAT_INTERVAL_MS);
+    this.#beat = this.#startBeat();
     socket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
     socket.on('close', () => this.#onSocketClose());
     socket.on('error', (cause) =>
@@ -50,6 +56,17 @@ export class Link {
         undefined,
       ),
     );
+  }
+
+  /** Silence after which the peer counts as lost; beats follow it. */
+  get silenceMs(): number {
+    return this.#silenceMs;
+  }
+
+  set silenceMs(silenceMs: number) {
+    this.#silenceMs = silenceMs;
+    clearInterval(this.#beat);
+    if (!this.#closed) this.#beat = this.#startBeat();
   }
 
   get closed(): boolean {
@@ -96,7 +113,13 @@ export class Link {
     this.#finish(undefined, undefined);
   }
 
-  #onBeat(): void {
+  #startBeat(): NodeJS.Timeout {
+    const everyMs = this.#silenceMs / BEATS_PER_SILENCE;
+    const intervalMs = Math.min(MAX_BEAT_INTERVAL_MS, Math.max(MIN_BEAT_INTERVAL_MS, everyMs));
+    return setInterval(() => this.#sendBeat(), intervalMs);
+  }
+
+  #sendBeat(): void {
     if (this.#hungUp) return;
     if (this.silentMs > this.silenceMs) {
       const error = new RomulusError(
@@ -107,8 +130,7 @@ export class Link {
       this.#finish(error, undefined);
       return;
     }
-    // A beat behind a megabyte of chunks says nothing new: the chunks are proof of life themselves.
-    if (this.#socket.bufferedAmount === 0) this.send(Kind.beat, {}).catch(() => {});
+    this.send(Kind.beat, this.#handlers.beat?.() ?? {}).catch(() => {}); // 'close' tells
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {
@@ -116,6 +138,12 @@ export class Link {
     this.#lastHeardMs = this.#now();
     if (!isBinary) {
       this.fail(new RomulusError('WIRE_FRAME', 'malformed frame: a text message'));
+      return;
+    }
+    try {
+      if (data[KIND_OFFSET] === Kind.beat) this.#handlers.onBeat?.(decodeFrame(data).head);
+    } catch (thrown) {
+      this.fail(thrown);
       return;
     }
     this.#queue.push(data);

@@ -1,5 +1,6 @@
 /** The messages of PROTOCOL.md: their kinds, their types, and the checks a received head must pass. */
 
+import type { ProtectionChoice } from '../control/policy.ts';
 import { RomulusError } from '../errors.ts';
 import {
   MAX_ADDRESSES,
@@ -24,6 +25,9 @@ export const Kind = {
   bye: 8,
   beat: 9,
   ready: 10,
+  answer: 11,
+  renew: 12,
+  handOver: 13,
 } as const;
 
 export const Region = { ram: 0, state: 1, disk: 2 } as const;
@@ -41,6 +45,13 @@ export interface Hello {
   acked: Epoch;
   geometry: Geometry;
   spec: VmSpec;
+  protection: Protection;
+}
+
+/** What the primary's config says of this VM, which both sides must go by. */
+export interface Protection extends ProtectionChoice {
+  /** The primary asks a witness; a backup that cannot must not take the VM. */
+  witness: boolean;
 }
 
 export interface Welcome {
@@ -70,6 +81,8 @@ export interface Commit {
   term: number;
   epoch: Epoch;
   previous: Epoch;
+  /** The primary's clock just before this was sent; comes back in the ack. */
+  sentMs: number;
   chunks: number;
   stateBytes: number;
   /** Digests of guest memory and device state at this epoch, 16 hexadecimal digits each. */
@@ -82,6 +95,28 @@ export interface Ack {
   epoch: Epoch;
   /** The backup will not resume the guest within this time of sending the ack (safety rule 8). */
   promiseMs: number;
+  /** That of the commit, or renew, which this answers. */
+  sentMs: number;
+}
+
+/** P -> B as `beat`, and back as `answer` by a backup that stands by. Without them a beat keeps the connection alive only. */
+export interface Beat {
+  term: number;
+  /** The primary's clock just before the beat was sent. */
+  sentMs: number;
+}
+
+/** Asks for a new promise on what is committed: the one before ran out. */
+export interface Renew {
+  term: number;
+  epoch: Epoch;
+  sentMs: number;
+}
+
+/** The primary let go, its gate is shut: the backup owns the VM in `term`, from `epoch` on. */
+export interface HandOver {
+  term: number;
+  epoch: Epoch;
 }
 
 export interface WireError {
@@ -101,6 +136,16 @@ function integer(head: Head, message: string, field: string, max: number, min = 
   const value = head[field];
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max)
     bad(message, field);
+  return value;
+}
+
+/** Longest silence a hello may ask for. */
+const MAX_SILENCE_MS = 600_000;
+
+/** A reading of the primary's clock since its boot, in ms, not whole. */
+function clock(head: Head, message: string, field: string): number {
+  const value = head[field];
+  if (typeof value !== 'number' || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) bad(message, field);
   return value;
 }
 
@@ -140,6 +185,22 @@ export function parseHello(head: Head): Hello {
     acked: integer(head, 'hello', 'acked', Number.MAX_SAFE_INTEGER),
     geometry: parseGeometry(head.geometry),
     spec: parseSpec(head.spec),
+    protection: parseProtection(head.protection),
+  };
+}
+
+function parseProtection(value: unknown): Protection {
+  if (!isObject(value)) bad('hello', 'protection');
+  const { failover, onBackupLoss, witness } = value;
+  if (failover !== 'auto' && failover !== 'manual') bad('hello', 'failover');
+  if (onBackupLoss !== 'solo' && onBackupLoss !== 'freeze' && onBackupLoss !== 'hold')
+    bad('hello', 'onBackupLoss');
+  if (typeof witness !== 'boolean') bad('hello', 'witness');
+  return {
+    failover,
+    onBackupLoss,
+    witness,
+    silenceMs: integer(value, 'hello', 'silenceMs', MAX_SILENCE_MS, 1),
   };
 }
 
@@ -229,6 +290,7 @@ export function parseCommit(head: Head): Commit {
     term: integer(head, 'commit', 'term', Number.MAX_SAFE_INTEGER),
     epoch: integer(head, 'commit', 'epoch', Number.MAX_SAFE_INTEGER, 1),
     previous: integer(head, 'commit', 'previous', Number.MAX_SAFE_INTEGER),
+    sentMs: clock(head, 'commit', 'sentMs'),
     chunks: integer(head, 'commit', 'chunks', MAX_CHUNKS_PER_EPOCH),
     stateBytes: integer(head, 'commit', 'stateBytes', MAX_STATE_BYTES),
     digest: digest(head, 'commit', 'digest'),
@@ -241,6 +303,30 @@ export function parseAck(head: Head): Ack {
     term: integer(head, 'ack', 'term', Number.MAX_SAFE_INTEGER),
     epoch: integer(head, 'ack', 'epoch', Number.MAX_SAFE_INTEGER, 1),
     promiseMs: integer(head, 'ack', 'promiseMs', 600_000),
+    sentMs: clock(head, 'ack', 'sentMs'),
+  };
+}
+
+/** `name`: 'beat' or 'answer'. */
+export function parseBeat(head: Head, name: string): Beat {
+  return {
+    term: integer(head, name, 'term', Number.MAX_SAFE_INTEGER),
+    sentMs: clock(head, name, 'sentMs'),
+  };
+}
+
+export function parseRenew(head: Head): Renew {
+  return {
+    term: integer(head, 'renew', 'term', Number.MAX_SAFE_INTEGER),
+    epoch: integer(head, 'renew', 'epoch', Number.MAX_SAFE_INTEGER, 1),
+    sentMs: clock(head, 'renew', 'sentMs'),
+  };
+}
+
+export function parseHandOver(head: Head): HandOver {
+  return {
+    term: integer(head, 'handOver', 'term', Number.MAX_SAFE_INTEGER, 1),
+    epoch: integer(head, 'handOver', 'epoch', Number.MAX_SAFE_INTEGER),
   };
 }
 

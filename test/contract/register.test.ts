@@ -1,6 +1,7 @@
 /** What every witness register owes its callers, run against the one in memory and against a real redis-server. */
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { LabWitness } from '../../cli/lab/witness.ts';
 import { MemoryRegister, MemoryWitness } from '../../shared/control/memory-register.ts';
 import { RedisRegister } from '../../shared/control/redis-register.ts';
 import {
@@ -10,7 +11,6 @@ import {
   versionOf,
   type WitnessRegister,
 } from '../../shared/control/register.ts';
-import { TestRedis } from '../support/redis.ts';
 
 interface Witness {
   register: WitnessRegister;
@@ -40,7 +40,7 @@ async function inMemory(): Promise<Witness> {
 }
 
 async function onRedis(): Promise<Witness> {
-  const redis = await TestRedis.start();
+  const redis = await LabWitness.start();
   const register = new RedisRegister({ socketPath: redis.socketPath });
   await register.ready();
   const answers = async () => {
@@ -196,7 +196,7 @@ describe('the durability check', () => {
     ['that is a replica', ['--replicaof', '127.0.0.1 1']],
   ];
   it.each(cases)('refuses a Redis %s', async (_name, settings) => {
-    const redis = await TestRedis.start(...settings);
+    const redis = await LabWitness.start({ settings });
     const register = new RedisRegister({ socketPath: redis.socketPath });
     try {
       await register.ready();

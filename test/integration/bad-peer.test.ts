@@ -27,6 +27,7 @@ const commit = {
   term: 1,
   epoch: 1,
   previous: 0,
+  sentMs: 0,
   chunks: 0,
   stateBytes: 0,
   digest: '0'.repeat(16),
@@ -164,7 +165,7 @@ describe('the backup refuses', () => {
 
 describe('a standby under a broken peer', () => {
   it('keeps the epoch it had, and takes the real primary up again', async () => {
-    const primary = new Primary(backup.endpoint);
+    const primary = await Primary.create(backup.endpoint);
     const enough = backup.trail.commits(5);
     await primary.replica.start();
     await enough;

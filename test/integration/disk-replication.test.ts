@@ -126,9 +126,9 @@ describe('a replicated disk between two hosts', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  function makePrimary(span = DISK_BYTES) {
+  async function makePrimary(span = DISK_BYTES) {
     const guest = new DiskGuest(client, model, span);
-    const primary = new Primary(
+    const primary = await Primary.create(
       backup.endpoint,
       {},
       { disk: new DiskStream(primaryDisk, UNBOUND), spec },
@@ -139,7 +139,7 @@ describe('a replicated disk between two hosts', () => {
   const standbyHash = () => hash(readFileSync(join(dir, 'b.img')));
 
   it('holds at the last committed epoch exactly what the primary held at its pause', async () => {
-    const { guest, primary } = makePrimary();
+    const { guest, primary } = await makePrimary();
     const enough = backup.trail.commits(25);
     await primary.replica.start();
     await enough;
@@ -152,7 +152,7 @@ describe('a replicated disk between two hosts', () => {
   });
 
   it('is brought up to date from the journal when the agent died between commit and apply', async () => {
-    const { guest, primary } = makePrimary();
+    const { guest, primary } = await makePrimary();
     const enough = backup.trail.commits(5);
     await primary.replica.start();
     await enough;
@@ -168,7 +168,7 @@ describe('a replicated disk between two hosts', () => {
   });
 
   it('sends only what differs when a new lineage begins between the same two disks', async () => {
-    const first = makePrimary(4 * MiB);
+    const first = await makePrimary(4 * MiB);
     await client.write(0, Buffer.alloc(16 * MiB, 3));
     model.fill(3, 0, 16 * MiB);
     const enough = backup.trail.commits(3);
@@ -179,7 +179,7 @@ describe('a replicated disk between two hosts', () => {
     expect(dirtyBytes).toBeLessThan(16 * MiB);
     expect(primaryDisk.disk.pair()).toBe(standbyDisk?.disk.pair());
     const pair = primaryDisk.disk.pair();
-    const second = makePrimary(4 * MiB);
+    const second = await makePrimary(4 * MiB);
     const again = backup.trail.commits(3);
     await second.primary.replica.start();
     await again;
@@ -194,7 +194,7 @@ describe('a replicated disk between two hosts', () => {
   });
 
   it('refuses every write to the standby until it is promoted', async () => {
-    const { primary } = makePrimary();
+    const { primary } = await makePrimary();
     const enough = backup.trail.commits(3);
     await primary.replica.start();
     await enough;
@@ -207,7 +207,7 @@ describe('a replicated disk between two hosts', () => {
   });
 
   it('refuses the writes of a fenced primary', async () => {
-    const { primary } = makePrimary();
+    const { primary } = await makePrimary();
     const enough = backup.trail.commits(3);
     await primary.replica.start();
     await enough;
@@ -220,7 +220,7 @@ describe('a replicated disk between two hosts', () => {
 
   it('says so when the two disks are of different sizes', async () => {
     standbyDisk = open('b', 16 * MiB);
-    const { primary } = makePrimary();
+    const { primary } = await makePrimary();
     const degraded = primary.trail.state('DEGRADED');
     await primary.replica.start();
     expect((await degraded).code).toBe('WIRE_GEOMETRY');

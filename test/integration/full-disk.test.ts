@@ -30,7 +30,7 @@ afterEach(async () => {
 describe('a full tmpfs on the backup', () => {
   it('refuses an image it has no room for, saying so on the primary', async () => {
     await backupOn(RAM_BYTES / 2);
-    primary = new Primary(backup.endpoint);
+    primary = await Primary.create(backup.endpoint);
     const degraded = primary.trail.state('DEGRADED');
     await primary.replica.start();
     expect(await degraded).toMatchObject({ code: 'IMAGE_FULL' });
@@ -40,7 +40,7 @@ describe('a full tmpfs on the backup', () => {
 
   it('keeps the last committed epoch when staging the next finds no room, and goes on once there is room', async () => {
     await backupOn(RAM_BYTES + MAX_STATE_BYTES + 8 * 1024 * 1024);
-    primary = new Primary(backup.endpoint);
+    primary = await Primary.create(backup.endpoint);
     const enough = backup.trail.commits(5);
     await primary.replica.start();
     await enough;

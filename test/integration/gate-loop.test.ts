@@ -53,7 +53,7 @@ describe('the epoch loop and its gate', () => {
     backup = new Backup();
     await backup.start();
     gate = new RecordingGate();
-    primary = new Primary(backup.endpoint, {}, { gates: [gate] });
+    primary = await Primary.create(backup.endpoint, {}, { gates: [gate] });
   });
   afterEach(async () => {
     await primary.replica.stop({ forget: false });
@@ -76,7 +76,7 @@ describe('the epoch loop and its gate', () => {
 
   it('keeps a guest that was protected before silent until its first acknowledgement', async () => {
     const state = primary.trail.state('PROTECTED');
-    await primary.replica.start({ serving: false });
+    await primary.replica.start({ origin: { as: 'restarted' } });
     await state;
     expect(gate.calls).not.toContain('open');
     expect(gate.calls.indexOf('release 1')).toBeGreaterThan(gate.calls.indexOf('seal 1'));
@@ -125,7 +125,7 @@ describe('the epoch loop and its gate', () => {
   });
 
   it('ends the running epoch when a gate is half full', async () => {
-    primary = new Primary(backup.endpoint, {}, { gates: [gate], epochMs: LATE_MS });
+    primary = await Primary.create(backup.endpoint, {}, { gates: [gate], epochMs: LATE_MS });
     const ready = primary.trail.next((event) => event.kind === 'synced');
     await primary.replica.start();
     await ready;

@@ -5,12 +5,12 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { jobRoutes } from '../../cli/agent/job-routes.ts';
 import { Jobs } from '../../cli/agent/jobs.ts';
+import { LabWitness } from '../../cli/lab/witness.ts';
 import { type Job, type JobView, queueOf } from '../../shared/control/queue.ts';
 import type { RomulusError } from '../../shared/errors.ts';
 import { WritingHost } from '../support/order-host.ts';
-import { TestRedis } from '../support/redis.ts';
 
-let redis: TestRedis;
+let redis: LabWitness;
 let host: WritingHost;
 let jobs: Jobs;
 
@@ -24,7 +24,7 @@ function worker(concurrency = 8, priorities: Record<string, number> = {}): Jobs 
 }
 
 beforeEach(async () => {
-  redis = await TestRedis.start();
+  redis = await LabWitness.start();
   host = new WritingHost();
   host.put({ vm: 'web' });
   jobs = worker();
@@ -77,7 +77,7 @@ describe('a job about one VM', () => {
   it('ends in the same call as command and API, and answers the same', async () => {
     const view = await carriedOut({ kind: 'failover', vm: 'web', term: 1 });
     expect(view).toMatchObject({ kind: 'failover', vm: 'web', state: 'completed', percent: 100 });
-    expect(view.result).toEqual({ vm: 'web', epoch: 9, term: 2, decisionToRunningMs: 1 });
+    expect(view.result).toEqual({ vm: 'web', epoch: 9, term: 2, decisionToRunningMs: 1, promiseWaitMs: 0 });
     expect(host.asked).toEqual(['failover web']);
   });
 

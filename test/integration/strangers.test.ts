@@ -50,7 +50,6 @@ async function start(limits: Partial<StrangerLimits> = {}, secure = true): Promi
     listen: { host: '127.0.0.1', port: 0 },
     node: 'beta',
     silenceMs: 10_000,
-    promiseMs: 500,
     limits: { ...STRANGER_LIMITS, ...limits },
     isPeer: (node) => node === 'alpha' || node === 'late',
     standbyFor: async ({ node }) => {
@@ -259,7 +258,6 @@ describe('a certificate', () => {
       listen: { host: '127.0.0.1', port: 0 },
       node: 'beta',
       silenceMs: 10_000,
-      promiseMs: 500,
       tls: () => tls,
       standbyFor: () => Promise.reject(new Error('never asked')),
     });

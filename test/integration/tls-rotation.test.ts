@@ -50,7 +50,7 @@ describe('an agent whose certificates are replaced', () => {
     const dialled = new TlsIdentity(alpha.tls);
     await backup.start(() => served.current());
     const tls = dialWith(() => dialled.current(), 'beta');
-    const first = new Primary(backup.endpoint, {}, { tls });
+    const first = await Primary.create(backup.endpoint, {}, { tls });
     primaries.push(first);
     const isProtected = first.trail.state('PROTECTED');
     await first.replica.start();
@@ -65,7 +65,7 @@ describe('an agent whose certificates are replaced', () => {
     // What the old CA signed is no longer let in, what the new one signed is.
     await expect(serialServed(before)).rejects.toThrow();
     await first.replica.stop({ forget: false });
-    const second = new Primary(backup.endpoint, {}, { tls });
+    const second = await Primary.create(backup.endpoint, {}, { tls });
     primaries.push(second);
     const again = second.trail.state('PROTECTED');
     await second.replica.start();

@@ -35,8 +35,8 @@ afterEach(async () => {
   backup.remove();
 });
 
-function primaryWith(certificate: string, expects = 'beta'): Primary {
-  return new Primary(
+function primaryWith(certificate: string, expects = 'beta'): Promise<Primary> {
+  return Primary.create(
     backup.endpoint,
     {},
     { tls: { ...tls[certificate], checkServerIdentity: identityCheck(expects) } },
@@ -45,7 +45,7 @@ function primaryWith(certificate: string, expects = 'beta'): Primary {
 
 describe('over TLS', () => {
   it('two nodes of one CA replicate', async () => {
-    primary = primaryWith('alpha');
+    primary = await primaryWith('alpha');
     const protectedState = primary.trail.state('PROTECTED');
     await primary.replica.start();
     await protectedState;
@@ -56,7 +56,7 @@ describe('over TLS', () => {
     ['a primary whose certificate is for another node than its hello says', 'gamma', 'beta'],
     ['a backup that is not the node it was dialled as', 'alpha', 'delta'],
   ])('%s is refused, and the guest shown as unprotected', async (_, certificate, expects) => {
-    primary = primaryWith(certificate, expects);
+    primary = await primaryWith(certificate, expects);
     const degraded = primary.trail.state('DEGRADED');
     await primary.replica.start();
     expect((await degraded).code).toMatch(/TLS_INVALID|PEER_UNREACHABLE/);

@@ -80,7 +80,7 @@ export class WritingHost implements OrderHost {
     }
     const { epoch, term } = this.status(vm);
     this.put({ vm, state: 'ACTIVE', term: term + 1 });
-    return { vm, epoch, term: term + 1, decisionToRunningMs: 1 };
+    return { vm, epoch, term: term + 1, decisionToRunningMs: 1, promiseWaitMs: 0 };
   }
 
   async switchover(vm: string, term: number): Promise<VmStatus> {

@@ -71,8 +71,7 @@ export class Backup {
       runDir: join(this.dir, 'run'),
       threads: 2,
       durability: 'memory',
-      silenceMs: SILENCE_MS,
-      promiseMs: 500,
+      node: 'beta',
       overrides: {},
       openTarget: async () => this.target,
       ...(this.openDisk && { openDisk: this.openDisk }),
@@ -86,7 +85,6 @@ export class Backup {
       listen: this.endpoint,
       node: 'beta',
       silenceMs: SILENCE_MS,
-      promiseMs: 500,
       standbyFor: async () => standby,
       ...(tls && { tls: typeof tls === 'function' ? tls : () => tls }),
     });
@@ -110,14 +108,27 @@ export class Primary {
   readonly trail = new EventTrail();
   readonly source: SyntheticSource;
   readonly replica: Replica;
-  fencedByTerm: number | undefined;
+  readonly term: TermFile;
 
-  constructor(
+  /** Its records live and die with it. */
+  static async create(
     address: Endpoint,
     load: Partial<SyntheticLoad> = {},
     options: Partial<ReplicaOptions> = {},
     source?: SyntheticSource,
+  ): Promise<Primary> {
+    const dir = mkdtempSync(join(tmpdir(), 'romulus-primary-'));
+    const term = options.term ?? (await TermFile.open(join(dir, 'term')));
+    return new Primary(address, load, { ...options, term }, source);
+  }
+
+  private constructor(
+    address: Endpoint,
+    load: Partial<SyntheticLoad>,
+    options: Partial<ReplicaOptions> & Pick<ReplicaOptions, 'term'>,
+    source: SyntheticSource | undefined,
   ) {
+    this.term = options.term;
     this.source =
       source ?? new SyntheticSource(RAM_BYTES, { seed: 1, pagesPerEpoch: 200, wholeShare: 0.1, ...load });
     this.replica = new Replica(this.source, {
@@ -127,13 +138,9 @@ export class Primary {
       address,
       epochMs: 10,
       windowEpochs: 4,
-      silenceMs: SILENCE_MS,
       threads: 2,
-      term: 1,
+      protection: { failover: 'manual', onBackupLoss: 'hold', silenceMs: SILENCE_MS },
       log: pino({ level: 'silent' }),
-      recordFenced: (term) => {
-        this.fencedByTerm = term;
-      },
       onEvent: this.trail.record,
       ...options,
     });

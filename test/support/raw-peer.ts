@@ -5,7 +5,7 @@ import type { Endpoint } from '../../shared/config.ts';
 import { decodeFrame, encodeFrame, type Frame, type FramedPayload } from '../../shared/wire/frame.ts';
 import { Kind } from '../../shared/wire/messages.ts';
 import { dial } from '../../shared/wire/socket.ts';
-import { RAM_BYTES, spec } from './pair.ts';
+import { RAM_BYTES, SILENCE_MS, spec } from './pair.ts';
 
 export const hello = {
   protocol: [1, 1],
@@ -16,6 +16,7 @@ export const hello = {
   acked: 0,
   geometry: { arch: 'x86_64', ramBytes: RAM_BYTES, cpus: 1, hypervisor: 'synthetic 1' },
   spec,
+  protection: { failover: 'manual', onBackupLoss: 'hold', witness: false, silenceMs: SILENCE_MS },
 };
 
 export class RawPeer {
@@ -33,7 +34,7 @@ export class RawPeer {
     this.#socket = socket;
     socket.on('message', (data) => {
       const frame = decodeFrame(data as Buffer);
-      if (frame.kind === Kind.beat) return;
+      if (frame.kind === Kind.beat || frame.kind === Kind.answer) return;
       const waiter = this.#waiting.shift();
       if (waiter) waiter(frame);
       else this.#frames.push(frame);

@@ -243,6 +243,7 @@ describe('an operator', () => {
 
   it('is refused a failover while the primary answers', () => {
     const bench = new Bench();
+    bench.feed({ on: 'heard', term: 1 });
     expect(refusal(bench.feed({ on: 'failover', order: { term: 1 } }))).toBe('PRIMARY_ALIVE');
   });
 
@@ -292,6 +293,19 @@ describe('an operator', () => {
     bench.pass(1000);
     expect(refusal(bench.feed({ on: 'failover', order: { term: 1 } }))).toBe('FENCE_UNPROVEN');
     expect(kinds(bench.feed({ on: 'failover', order: forced }))).toEqual(['persist', 'promote']);
+  });
+
+  it('needs no vouching without a witness where the primary shows nothing alone, once the promise is over', () => {
+    const bench = new Bench(undefined, { witness: false, failover: 'manual', onBackupLoss: 'hold' });
+    bench.pass(1000);
+    bench.feed({ on: 'committed', term: 1, epoch: 11 });
+    expect(refusal(bench.feed({ on: 'failover', order: { term: 1 } }))).toBe('PRIMARY_ALIVE');
+    bench.feed({ on: 'lost' });
+    expect(bench.feed({ on: 'failover', order: { term: 1 } })).toEqual([]);
+    bench.pass(200);
+    expect(bench.state.phase).toBe('STANDBY');
+    bench.pass(100);
+    expect(bench.state.phase).toBe('ACTIVE');
   });
 });
 

@@ -336,4 +336,20 @@ describe('without a witness', () => {
     expect(bench.state.phase).toBe('SOLO');
     expect(kinds(bench.done)).not.toContain('cas');
   });
+
+  it('shows nothing while its backup is lost, with `hold`, until the backup acknowledges again', () => {
+    const bench = new Bench({ witness: false, failover: 'manual', onBackupLoss: 'hold' }).protect();
+    const before = bench.done.length;
+    bench.pass(400, 'silent');
+    expect(bench.state.phase).toBe('SOLO');
+    expect(kinds(bench.done.slice(before))).not.toContain('openGateFully');
+  });
+
+  it('shows everything once an operator says that it is alone, in a term no older image fits', () => {
+    const bench = new Bench({ witness: false, failover: 'manual', onBackupLoss: 'hold' }).protect();
+    bench.pass(400, 'silent');
+    const { term } = bench.state;
+    expect(kinds(bench.feed({ on: 'confirm', term }))).toEqual(['persist', 'openGateFully']);
+    expect(bench.state.term).toBeGreaterThan(term);
+  });
 });

@@ -117,14 +117,14 @@ describe('failover', () => {
     await agentWith({
       'POST /v1/failover': ({ body }) => {
         asked = body;
-        return { vm: 'web', epoch: 7, term: 2, decisionToRunningMs: 9.3 };
+        return { vm: 'web', epoch: 7, term: 2, decisionToRunningMs: 9.3, promiseWaitMs: 120 };
       },
     });
     const run = await romulus('failover', 'web', '--force', '--fenced-by', 'ops', '--api', api);
     expect(asked).toEqual({ vm: 'web', force: true, fencedBy: 'ops' });
     expect(run).toMatchObject({
       code: 0,
-      stdout: 'web runs here from epoch 7 on, term 2, 9.3ms after the decision\n',
+      stdout: 'web runs here from epoch 7 on, term 2, 9.3ms after 120ms of waiting\n',
     });
   });
 });

@@ -42,6 +42,44 @@ function refusal(act: () => unknown): RomulusError {
   throw new Error('nothing was refused');
 }
 
+const witnessed = `${whole}witness: { socket: /run/witness.sock }\n`;
+
+describe('protection in a config file', () => {
+  it('is automatic where there is a witness, and by hand with held output where there is none', () => {
+    expect(parseConfig(whole, ORIGIN).vms.web).toMatchObject({ failover: 'manual', onBackupLoss: 'hold' });
+    expect(parseConfig(witnessed, ORIGIN).vms.web).toMatchObject({
+      failover: 'auto',
+      onBackupLoss: 'solo',
+      onGuestEnd: { panicked: 'end', gone: 'failover' },
+    });
+  });
+
+  it('is not automatic without a witness', () => {
+    const asked = `${whole}    failover: auto\n`;
+    expect(refusal(() => parseConfig(asked, ORIGIN)).message).toMatch(/vms.web.failover.*needs a "witness"/);
+  });
+
+  it('has a witness in one place only', () => {
+    const two = `${whole}witness: { socket: s, url: "redis://w" }\n`;
+    expect(refusal(() => parseConfig(two, ORIGIN)).message).toMatch(/either "url" or "socket"/);
+  });
+
+  it('is printed so that it can be read back, without the password', () => {
+    const config = parseConfig(`${whole}witness: { url: "redis://:secret@w:6379/0" }\n`, ORIGIN);
+    const printed = stringify(configAsFile(config));
+    expect(printed).not.toContain('secret');
+    expect(parseConfig(printed, ORIGIN).vms).toEqual(config.vms);
+  });
+
+  it('names the command that proves a peer dead', () => {
+    const fenced = whole.replace('7401" }', '7401", fence: [/sbin/fence_ipmilan, -a, b], fenceTimeout: 9s }');
+    expect(parseConfig(fenced, ORIGIN).peers.b?.fence).toEqual({
+      command: ['/sbin/fence_ipmilan', '-a', 'b'],
+      timeoutMs: 9000,
+    });
+  });
+});
+
 describe('a config file', () => {
   it('becomes checked values with defaults filled in', () => {
     const config = parseConfig(whole, ORIGIN);
@@ -65,6 +103,9 @@ describe('a config file', () => {
       pauseShare: 0.1,
       shadowShare: 1,
       windowEpochs: 8,
+      failover: 'manual',
+      onBackupLoss: 'hold',
+      onGuestEnd: { panicked: 'end', gone: 'end' },
     });
   });
 

@@ -71,6 +71,7 @@ describe('the journal', () => {
 describe("the image's record", () => {
   const record = (applied: number): ImageRecord => ({
     lineage: 'l',
+    term: 1,
     applied,
     syncing: false,
     ramBytes: 4096,

@@ -51,6 +51,7 @@ describe("a standby's disk", () => {
     term: 1,
     epoch: 1,
     previous: 0,
+    sentMs: 0,
     chunks: PIECES,
     stateBytes: 0,
     digest: digestHex(0n),
