@@ -6,8 +6,8 @@ import { basename, dirname, join } from 'node:path';
 import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '../native/bench.ts';
 import { benchDisk, type DiskRow } from './disk.ts';
 import { benchEpoch, type EpochBenchOptions } from './epoch.ts';
-import { benchPageSnappy, type PageSnappyRow } from './page-snappy.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
+import { benchSnappy } from './snappy.ts';
 import { benchWire, type WireRow } from './wire.ts';
 
 export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk'] as const;
@@ -25,7 +25,7 @@ export interface BenchRequest {
 
 export interface BenchRows {
   scan: (ScanRow | PagemapRow)[];
-  delta: (DeltaRow | PageSnappyRow)[];
+  delta: DeltaRow[];
   apply: DeltaRow[];
   wire: WireRow[];
   epoch: Awaited<ReturnType<typeof benchEpoch>>;
@@ -50,7 +50,7 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
     scan: async () => [...(await benchScan(guestGiB, traces, options)), ...(await benchPagemap())],
     async delta() {
       const rows: BenchRows['delta'] = await benchDelta(traces, options);
-      for (const path of traces) rows.push(await benchPageSnappy(path));
+      for (const path of traces) rows.push(...(await benchSnappy(path)));
       return rows;
     },
     apply: () => benchApply([...traces, 'dense', 'sparse'], options),

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
 
 /** Where `limit-read` reads the bitmap once, and `naive` is one bit test per page, as in Xen's save loop. */
-export type ScanMethod = 'limit-read' | 'naive' | 'portable' | 'romulus';
+export type ScanMethod = 'limit-read' | 'naive' | 'portable' | 'romulus' | 'romulus-threads';
 
 export interface ScanRow {
   guestGiB: number;
@@ -23,19 +23,28 @@ export interface ScanRow {
   pages: number;
 }
 
-/** `limit-*` are the machine's own rates; `pages` sends dirty pages as they are; the rest is what the name says. */
+/**
+ * `limit-*` are the machine's own rates, `limit-update` that of reading both versions and writing the new one twice; `pages`
+ * sends dirty pages as they are; `+cache` counts QEMU's copies around its format; `romulus` cuts changes into bytes.
+ */
 export type DeltaMethod =
   | 'limit-read'
   | 'limit-compare'
   | 'limit-copy'
+  | 'limit-update'
   | 'pages'
+  | 'pages+snappy'
   | 'xbzrle'
   | 'xbzrle-simd'
+  | 'xbzrle-simd+cache'
   | 'romulus'
+  | 'romulus-words'
+  | 'romulus+snappy'
   | 'romulus+zstd1'
-  | 'romulus+zstd1long'
   | 'romulus+zstd-fast3'
-  | 'romulus+zstd3';
+  | 'romulus-words+zstd1'
+  | 'romulus-words+zstd1long'
+  | 'romulus-words+zstd3';
 
 /** Sums over all epochs of a trace but the first; the median of the rounds. */
 export interface DeltaRow {

@@ -70,7 +70,7 @@ export interface EncodeResult {
   encodeNs: number;
 }
 
-/** What changes are cut into: 'words' for payloads that are compressed afterwards, 'bytes' for those sent as they are. */
+/** What changes are cut into: 'bytes' is smaller as it is, 'words' once it is compressed, for more time. */
 export type Grain = 'words' | 'bytes';
 
 export interface EncoderOptions {

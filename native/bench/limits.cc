@@ -67,6 +67,24 @@ __attribute__((target("avx512f"))) uint64_t compare_avx512(const PagePair& pair)
   return differing;
 }
 
+__attribute__((target("avx512f,avx512bw"))) uint64_t update_avx512(const PagePair& pair, uint8_t* before, uint8_t* out) noexcept {
+  uint8_t* const start = out;
+  uint64_t differing = 0;
+  for (uint64_t i = 0; i < pair.pages.size(); i++) {
+    const uint64_t at = pair.pages[i] * kPageBytes;
+    const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
+    for (uint64_t b = 0; b < kPageBytes; b += 64, out += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(before + ahead + b), _MM_HINT_T0);
+      const __m512i now = _mm512_loadu_si512(pair.now + at + b);
+      differing += _mm512_cmpneq_epi64_mask(now, _mm512_loadu_si512(before + at + b));
+      _mm512_storeu_si512(before + at + b, now);
+      _mm512_storeu_si512(out, now);
+    }
+  }
+  return static_cast<uint64_t>(out - start) + (differing == 1);
+}
+
 #endif
 
 }  // namespace
@@ -108,6 +126,23 @@ uint64_t compare_both(const PagePair& pair) noexcept {
     differing += std::memcmp(pair.now + at, pair.before + at, kPageBytes) != 0;
   });
   return differing;
+}
+
+uint64_t update_and_copy_out(const PagePair& pair, uint8_t* before, uint8_t* out) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return update_avx512(pair, before, out);
+#endif
+  uint8_t* const start = out;
+  for_pages(pair, [&](uint64_t at, uint64_t ahead) {
+    for (uint64_t b = 0; b < kPageBytes; b += 64) {
+      __builtin_prefetch(pair.now + ahead + b);
+      __builtin_prefetch(before + ahead + b);
+    }
+    if (std::memcmp(pair.now + at, before + at, kPageBytes) != 0) std::memcpy(before + at, pair.now + at, kPageBytes);
+    std::memcpy(out, before + at, kPageBytes);
+    out += kPageBytes;
+  });
+  return static_cast<uint64_t>(out - start);
 }
 
 uint64_t copy_out(const PagePair& pair, uint8_t* out) noexcept {

@@ -19,6 +19,11 @@ uint64_t read_range(const uint8_t* from, uint64_t bytes) noexcept;
 uint64_t read_both(const PagePair& pair) noexcept;
 /** Compares both versions and counts the pages that differ. */
 uint64_t compare_both(const PagePair& pair) noexcept;
+/**
+ * What any delta with a shadow copy costs at least where all of a page changed: reads both versions, writes the new one over
+ * the old and into `out`. Returns the bytes written there.
+ */
+uint64_t update_and_copy_out(const PagePair& pair, uint8_t* before, uint8_t* out) noexcept;
 /** Copies the pages out one after the other, as page-granular checkpointing does; returns the bytes. */
 uint64_t copy_out(const PagePair& pair, uint8_t* out) noexcept;
 

@@ -18,6 +18,8 @@ struct PageEncode {
   uint8_t* shadow;
   uint64_t page;
   Grain grain;
+  /** Most lines will have changed, as in the page before: a kernel may do without a first look at which ones. */
+  bool expects_dense;
   /** Receives the masks of the changed lines. Room for kMaxPageMaskBytes and kStoreSlackBytes. */
   uint8_t* masks;
   /** Receives new values. Room for a page and kStoreSlackBytes. */
@@ -42,15 +44,26 @@ struct Kernels {
 };
 
 /**
- * Both versions of a page to come. Between the two passes over the current page is the place for it: memory is busy while
- * the second pass computes, and the first pass of this page does not queue behind the next one's lines.
+ * Pulls both versions of a page to come into the caches, spread over the work on the current page: memory then is busy all
+ * the while, and the comparison of this page does not queue behind the next one's lines.
  */
-inline void prefetch_ahead(const PageEncode& in) noexcept {
-  for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    __builtin_prefetch(in.ahead_source + l * kLineBytes);
-    __builtin_prefetch(in.ahead_shadow + l * kLineBytes);
+class Ahead {
+ public:
+  /** step() will be called once for each of so many changed lines; the other lines are asked for now. */
+  Ahead(const PageEncode& in, uint32_t changed_lines) noexcept : source_(in.ahead_source), shadow_(in.ahead_shadow) {
+    for (uint64_t l = changed_lines; l < kLinesPerPage; l++) step();
   }
-}
+  void step() noexcept {
+    __builtin_prefetch(source_);
+    __builtin_prefetch(shadow_);
+    source_ += kLineBytes;
+    shadow_ += kLineBytes;
+  }
+
+ private:
+  const uint8_t* source_;
+  const uint8_t* shadow_;
+};
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)

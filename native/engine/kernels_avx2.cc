@@ -153,8 +153,9 @@ ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
   KindList kinds(found);
   __m256i digest = _mm256_setzero_si256();
   const uint64_t candidates = changed_lines(in);
-  prefetch_ahead(in);
+  Ahead ahead(in, static_cast<uint32_t>(_mm_popcnt_u64(candidates)));
   for (uint64_t left = candidates; left != 0; left &= left - 1) {
+    ahead.step();
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     const Line after = load_once(in.source + l * kLineBytes);

@@ -164,9 +164,10 @@ ROMULUS_TARGET PageDelta encode_words(const PageEncode& in) noexcept {
   Lines lines;
   lines.digest = _mm512_setzero_si512();
   const uint64_t first_line = in.page * kLinesPerPage;
-  uint64_t left = changed_lines(in);
-  prefetch_ahead(in);
+  uint64_t left = in.expects_dense ? ~uint64_t{0} : changed_lines(in);
+  Ahead ahead(in, static_cast<uint32_t>(_mm_popcnt_u64(left)));
   for (; left != 0; left &= left - 1) {
+    ahead.step();
     const uint64_t l = lowest_bit(left);
     uint8_t* const shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);
@@ -255,8 +256,9 @@ ROMULUS_TARGET PageDelta encode_bytes(const PageEncode& in) noexcept {
   lines.digest = _mm512_setzero_si512();
   const uint64_t first_line = in.page * kLinesPerPage;
   uint64_t left = changed_lines(in);
-  prefetch_ahead(in);
+  Ahead ahead(in, static_cast<uint32_t>(_mm_popcnt_u64(left)));
   for (; left != 0; left &= left - 1) {
+    ahead.step();
     const uint64_t l = lowest_bit(left);
     uint8_t* const shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);

@@ -102,12 +102,13 @@ PageDelta encode_page(const PageEncode& in) noexcept {
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
     candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
   }
-  prefetch_ahead(in);
   PageDelta found;
   uint8_t* masks = in.masks;
   uint8_t* data = in.data;
   KindList kinds(found);
+  Ahead ahead(in, popcount64(candidates));
   for (uint64_t left = candidates; left != 0; left &= left - 1) {
+    ahead.step();
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     uint64_t now[kWordsPerLine];

@@ -12,7 +12,7 @@ uint32_t SlabPool::take() noexcept {
   if (free_.empty()) return kNone;
   const uint32_t slab = free_.back();
   Slab& taken = slabs_[slab];
-  if (taken.memory.data() == nullptr && !taken.memory.anonymous(kHeadroomBytes + payload_bytes_ + kStoreSlackBytes).ok()) {
+  if (taken.memory.data() == nullptr && !taken.memory.anonymous(kLeadBytes + kHeadroomBytes + payload_bytes_ + kStoreSlackBytes).ok()) {
     return kNone;
   }
   free_.pop_back();

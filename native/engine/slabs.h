@@ -8,6 +8,7 @@
 
 #include "kernels.h"
 #include "mapping.h"
+#include "payload.h"
 
 namespace romulus {
 
@@ -16,6 +17,8 @@ class SlabPool {
   /** Bytes free in front of each payload. */
   static constexpr uint64_t kHeadroomBytes = 256;
   static constexpr uint32_t kNone = ~uint32_t{0};
+  /** Puts the data behind a payload's header on the border of a line: whole pages are then stored a line at a time. */
+  static constexpr uint64_t kLeadBytes = kLineBytes - (kHeadroomBytes + kPayloadHeaderBytes) % kLineBytes;
 
   SlabPool(uint64_t payload_bytes, uint32_t count);
 
@@ -27,7 +30,7 @@ class SlabPool {
 
   uint64_t payload_bytes() const noexcept { return payload_bytes_; }
   uint32_t count() const noexcept { return static_cast<uint32_t>(slabs_.size()); }
-  uint8_t* headroom(uint32_t slab) const noexcept { return slabs_[slab].memory.data(); }
+  uint8_t* headroom(uint32_t slab) const noexcept { return slabs_[slab].memory.data() + kLeadBytes; }
   uint8_t* payload(uint32_t slab) const noexcept { return headroom(slab) + kHeadroomBytes; }
 
  private:

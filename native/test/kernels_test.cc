@@ -61,7 +61,7 @@ Encoded encode(const Kernels& kernel, const Page& source, const Page& before, ui
   uint8_t masks[kMaxPageMaskBytes + kStoreSlackBytes];
   std::vector<uint8_t> data(kPageBytes + kStoreSlackBytes);
   out.delta =
-      kernel.encode_page({source.bytes, out.shadow.bytes, number, grain, masks, data.data(), source.bytes, before.bytes});
+      kernel.encode_page({source.bytes, out.shadow.bytes, number, grain, number % 2 == 0, masks, data.data(), source.bytes, before.bytes});
   CHECK(out.delta.mask_bytes <= kMaxPageMaskBytes && out.delta.data_bytes <= kPageBytes);
   out.masks.assign(masks, masks + out.delta.mask_bytes);
   out.data.assign(data.data(), data.data() + out.delta.data_bytes);
@@ -118,7 +118,7 @@ void lists_are_alike(Random& random) {
     if (shape == 0) word = ~uint64_t{0};
     if (shape == 1) word = random.next() & random.next() & (density == 1 ? random.next() : ~0ull);
     if (shape >= 2) word = ~uint64_t{0} << random.below(64) >> random.below(64);
-    if (shape == 3) word |= 0xff00 << random.below(48);
+    if (shape == 3) word |= uint64_t{0xff00} << random.below(48);
   }
   const uint64_t first = random.below(1 << 20) * 64;
   std::vector<uint32_t> expected;

@@ -14,6 +14,24 @@ describe('the choice of compression', () => {
     expect(choiceFor(100e9).best).toBe('none');
   });
 
+  it('cuts changes into words only for the strong codec on a slow link', () => {
+    expect(choiceFor(5e7)).toMatchObject({ best: 'zstd1', grain: 'words' });
+    expect(choiceFor(1e9)).toMatchObject({ best: 'zstd1', grain: 'bytes' });
+    expect(choiceFor(100e9)).toMatchObject({ best: 'none', grain: 'bytes' });
+  });
+
+  it('keeps to a tier while another is only a little faster, as noise makes it', () => {
+    const choice = choiceFor(1e9);
+    const before = choice.best;
+    const seen = new Set([before]);
+    for (let i = 0; i < 200; i++) {
+      const noise = 0.97 + (0.06 * ((i * 7919) % 101)) / 101;
+      choice.learn('zstd1', MiB, MiB * 0.5 * noise, MiB * 3.9 * noise);
+      seen.add(choice.best);
+    }
+    expect([...seen]).toEqual([before]);
+  });
+
   it('gives up on data that does not compress, and comes back when it does', () => {
     const choice = choiceFor(1e9);
     for (let i = 0; i < 40; i++) {
