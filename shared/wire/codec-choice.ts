@@ -10,8 +10,8 @@ export type Tier = (typeof tiers)[number];
 interface Experience {
   /** Compressed bytes per byte. */
   ratio: number;
-  /** Wall time per byte of the last lessons, so that a processor that stays busy counts as what it is. */
-  nsPerByte: number[];
+  /** Least time per byte so far: what it takes on a processor that is free. */
+  nsPerByte: number;
   /** When this tier was last tried, in choices. */
   triedAt: number;
 }
@@ -20,6 +20,8 @@ interface Experience {
 const WEIGHT = 0.2;
 /** A single slow measurement mostly tells that this process waited for its turn; the least of so many tells what is left. */
 const RECENT = 16;
+/** Payloads that kept more than this share were given up on early, and say nothing about the time others take. */
+const HOPELESS_SHARE = 0.9;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
 /** Another tier must be faster by this factor before it takes over, so that noise does not make the choice swing. */
@@ -38,10 +40,15 @@ export class CodecChoice {
   #tier: Tier | undefined;
   // What deltas of server guests were measured to give; the first epochs correct it.
   readonly #experience: Record<Tier, Experience> = {
-    none: { ratio: 1, nsPerByte: [0], triedAt: 0 },
-    snappy: { ratio: 0.55, nsPerByte: [3], triedAt: 0 },
-    zstd1: { ratio: 0.43, nsPerByte: [2.9], triedAt: 0 },
+    none: { ratio: 1, nsPerByte: 0, triedAt: 0 },
+    snappy: { ratio: 0.55, nsPerByte: 3, triedAt: 0 },
+    zstd1: { ratio: 0.43, nsPerByte: 2.9, triedAt: 0 },
   };
+  /**
+   * How many times longer than on a free processor the last lessons took, whatever their tier: a busy processor is as busy
+   * for the tiers that were not tried lately.
+   */
+  readonly #slowdowns = [1];
 
   constructor(link = new LinkRate()) {
     this.link = link;
@@ -75,9 +82,11 @@ export class CodecChoice {
     if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
     const known = this.#experience[tier];
     known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
-    known.nsPerByte.push(ns / payloadBytes);
-    if (known.nsPerByte.length > RECENT) known.nsPerByte.shift();
     known.triedAt = this.#choices;
+    if (packedBytes > payloadBytes * HOPELESS_SHARE) return;
+    known.nsPerByte = Math.min(known.nsPerByte, ns / payloadBytes);
+    this.#slowdowns.push(ns / payloadBytes / known.nsPerByte);
+    if (this.#slowdowns.length > RECENT) this.#slowdowns.shift();
   }
 
   /** As `status` shows it. */
@@ -93,6 +102,6 @@ export class CodecChoice {
 
   #costNs(tier: Tier): number {
     const { ratio, nsPerByte } = this.#experience[tier];
-    return Math.min(...nsPerByte) + (ratio * 8e9) / this.link.bitsPerS;
+    return nsPerByte * Math.min(...this.#slowdowns) + (ratio * 8e9) / this.link.bitsPerS;
   }
 }

@@ -49,6 +49,14 @@ describe('the choice of compression', () => {
     expect(choice.best).not.toBe('zstd1');
   });
 
+  it('holds a busy processor against every codec, not only against the one in use', () => {
+    const choice = choiceFor(5e8);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, MiB * 2.9 * 2);
+    expect(choice.best).toBe('zstd1');
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, MiB * 2.9 * 12);
+    expect(choice.best).toBe('none');
+  });
+
   it('tries other codecs now and then, the one tried longest ago first', () => {
     const choice = choiceFor(100e9);
     const tried = new Set<string>();
