@@ -401,9 +401,12 @@ export class Replica {
       return session.open && !this.#ended && this.#resyncing;
     };
     this.#authority.moved();
-    await this.#lineage.sync(session, running);
+    try {
+      await this.#lineage.sync(session, running);
+    } finally {
+      this.#syncBytes = session.sentBytes; // also of a copy that came to no end: none of it was for an epoch
+    }
     this.#continued = true;
-    this.#syncBytes = session.sentBytes;
     const { round, sentBytes } = this.#lineage.progress ?? { round: 0, sentBytes: 0 };
     this.#options.onEvent('synced', { rounds: round, sentBytes });
   }
