@@ -6,12 +6,14 @@ import { asRomulusError } from '../../shared/errors.ts';
 import { AgentClient } from '../client.ts';
 import { check, mendingCommands, prerequisites } from '../prerequisites.mjs';
 import { checkCertificates } from './certificates.ts';
+import { checkControl } from './control.ts';
 import { type Finding, finding } from './finding.ts';
+import { checkFreeMemory, checkImageDir } from './memory.ts';
 import { checkOutputGate } from './network.ts';
 import {
+  checkClock,
   checkDirtyTracking,
   checkEngine,
-  checkImageDir,
   checkKvm,
   checkNode,
   checkUserfaultfd,
@@ -32,8 +34,11 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     checkOutputGate(),
     ...checkXen(),
     checkImageDir(config.imageDir, guestBytes),
+    checkFreeMemory(guestBytes),
     ...findings,
     ...checkCertificates(config),
+    ...(await checkControl(config)),
+    checkClock(),
     await checkAgent(apiFlag ?? config.api),
   ];
 }

@@ -1,23 +1,14 @@
-/** Checks of the machine: kernel features, KVM, the file system of the images. */
+/** Checks of the machine: Node, engine, kernel features, KVM, clock. */
 
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { dirname } from 'node:path';
 import { engine } from '../../native/index.ts';
-import { formatBytes } from '../../shared/config.ts';
 import { compareVersions } from '../prerequisites.mjs';
 import { type Finding, finding } from './finding.ts';
 
 const MIN_NODE = '20.17';
 const MIN_KERNEL = '6.7';
-/** Image and shadow copy of a small guest; less is of no use to anybody. */
-const MIN_IMAGE_BYTES = 512 * 1024 * 1024;
-
-/** statfs f_type of file systems that live in memory. */
-const memoryFileSystems = new Map([
-  [0x01021994, 'tmpfs'],
-  [0x958458f6, 'hugetlbfs'],
-]);
 
 export function checkNode(): Finding {
   const found = process.versions.node;
@@ -81,20 +72,17 @@ export function checkKvm(): Finding {
   return finding('kvm', '/dev/kvm', verdict, { found, needed: 'optional: guests run faster', fix });
 }
 
-/** `neededBytes`: memory of all guests whose images may come to lie there. */
-export function checkImageDir(imageDir: string, neededBytes: number): Finding {
-  let place = imageDir;
-  while (!existsSync(place) && place !== dirname(place)) place = dirname(place);
-  const { type, bavail, bsize } = statfsSync(place);
-  const freeBytes = bavail * bsize;
-  const wantedBytes = Math.max(neededBytes, MIN_IMAGE_BYTES);
-  const kind = memoryFileSystems.get(type);
-  const enough = freeBytes >= wantedBytes;
-  return finding('image-space', `memory for images in ${imageDir}`, enough && kind ? 'ok' : 'missing', {
-    found: `${formatBytes(freeBytes)} free, ${kind ?? 'not in memory'}`,
-    needed: `${formatBytes(wantedBytes)} of tmpfs or hugetlbfs`,
-    fix: kind
-      ? `mount -o remount,size=${Math.ceil((wantedBytes * 2) / 2 ** 20)}M /dev/shm`
-      : `mkdir -p ${imageDir} && mount -t tmpfs -o size=${Math.ceil(wantedBytes / 2 ** 20)}M romulus ${imageDir}`,
+/** Whether somebody keeps the wall clock right. No safety decision asks it; certificates and people who read logs do. */
+export function checkClock(): Finding {
+  const { stdout, status } = spawnSync('timedatectl', ['show', '-p', 'NTPSynchronized', '--value'], {
+    encoding: 'utf8',
+    timeout: 5000,
+  });
+  const known = status === 0 ? stdout.trim() : '';
+  const verdict = known === 'yes' ? 'ok' : known === 'no' ? 'absent' : 'info';
+  return finding('clock', 'wall clock', verdict, {
+    found: known === 'yes' ? 'synchronized' : known === 'no' ? 'not synchronized' : 'timedatectl cannot tell',
+    needed: 'kept by NTP; for certificates and logs',
+    fix: 'apt-get install -y chrony && systemctl enable --now chrony',
   });
 }

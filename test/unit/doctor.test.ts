@@ -1,13 +1,17 @@
 /** Doctor and set-up: whatever is missing is named together with the exact command that mends it. */
 
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { examine } from '../../cli/doctor/checks.ts';
-import { checkImageDir, checkNode } from '../../cli/doctor/system.ts';
+import { checkControl } from '../../cli/doctor/control.ts';
+import { checkFreeMemory, checkImageDir } from '../../cli/doctor/memory.ts';
+import { checkNode } from '../../cli/doctor/system.ts';
 import { check, compareVersions, mendingCommands, prerequisites } from '../../cli/prerequisites.mjs';
+import { parseConfig } from '../../shared/config.ts';
+import { TestRedis } from '../support/redis.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -109,5 +113,69 @@ describe('doctor', () => {
     expect(short.verdict).toBe('missing');
     expect(short.fix).toContain('mount -o remount');
     expect(checkImageDir('/proc', 1).fix).toContain('mount -t tmpfs');
+  });
+
+  it('compares free memory with what the guests need, and says what is short', () => {
+    expect(checkFreeMemory(1).verdict).toBe('ok');
+    expect(checkFreeMemory(2 ** 50)).toMatchObject({
+      verdict: 'absent',
+      fix: expect.stringContaining('ps '),
+    });
+  });
+});
+
+describe('doctor, of the Redis servers', () => {
+  const at = (place: object) => ({
+    ...parseConfig('', 'defaults'),
+    witness: place,
+    queue: { ...place, concurrency: 8 },
+  });
+
+  it('finds a witness good that keeps what it confirmed, and its clock near', async () => {
+    const redis = await TestRedis.start();
+    try {
+      const found = await checkControl(at({ socket: redis.socketPath }));
+      expect(found.map(({ id, verdict }) => [id, verdict])).toEqual([
+        ['witness', 'ok'],
+        ['witness-clock', 'ok'],
+        ['queue', 'ok'],
+        ['queue-clock', 'ok'],
+      ]);
+    } finally {
+      await redis.stop();
+    }
+  });
+
+  it('names the command that mends one that may forget, and the command does', async () => {
+    const redis = await TestRedis.start('--appendfsync', 'everysec', '--maxmemory-policy', 'allkeys-lru');
+    try {
+      const [witness, queue] = await checkControl(at({ socket: redis.socketPath }));
+      expect(witness).toMatchObject({
+        id: 'witness',
+        verdict: 'missing',
+        found: /appendfsync is "everysec"/,
+      });
+      expect(queue).toMatchObject({ id: 'queue', verdict: 'missing', found: /allkeys-lru/ });
+      // The server of a test has no file to rewrite, so that part is left out.
+      const command = witness?.fix?.split(' && ')[0] ?? '';
+      expect(command).toContain(`redis-cli -s ${redis.socketPath} config set `);
+      execFileSync('sh', ['-c', command], { stdio: 'ignore' });
+      const mended = await checkControl(at({ socket: redis.socketPath }));
+      expect(mended.every(({ verdict }) => verdict === 'ok')).toBe(true);
+    } finally {
+      await redis.stop();
+    }
+  });
+
+  it('says of one that does not answer where it looked, and never shows a password', async () => {
+    const found = await checkControl(at({ url: 'redis://ops:s3cret@127.0.0.1:1/0' }));
+    expect(found.map(({ verdict }) => verdict)).toEqual(['missing', 'missing']);
+    expect(found[0]).toMatchObject({ found: /127\.0\.0\.1:1 does not answer/, fix: /--askpass/ });
+    expect(JSON.stringify(found)).not.toContain('s3cret');
+  });
+
+  it('misses neither where none is configured', async () => {
+    const found = await checkControl(parseConfig('', 'defaults'));
+    expect(found.map(({ verdict }) => verdict)).toEqual(['info', 'info']);
   });
 });
