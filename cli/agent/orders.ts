@@ -40,6 +40,7 @@ export async function carryOut(host: OrderHost, order: VmOrder, begun: boolean):
       const { fencedBy, acceptDataLoss } = order;
       const request = {
         vm,
+        term,
         force: fencedBy !== undefined,
         ...(fencedBy !== undefined && { fencedBy }),
         ...(acceptDataLoss && { acceptDataLoss }),

@@ -17,7 +17,7 @@ export interface RedisPlace {
 }
 
 /** Nothing is missing where neither is configured: both are optional. */
-export async function checkControl(config: AgentConfig & { witness?: RedisPlace }): Promise<Finding[]> {
+export async function checkControl(config: Pick<AgentConfig, 'witness' | 'queue'>): Promise<Finding[]> {
   return [
     ...(await checkRedis(config.witness, {
       id: 'witness',

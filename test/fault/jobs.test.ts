@@ -6,15 +6,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { AgentProcess } from '../../cli/lab/agent-process.ts';
 import { Lab, VM } from '../../cli/lab/lab.ts';
+import { LabWitness } from '../../cli/lab/witness.ts';
 import { type JobView, queueOf } from '../../shared/control/queue.ts';
-import { TestRedis } from '../support/redis.ts';
 import { ticksOn } from './kills.ts';
 
-let redis: TestRedis;
+let redis: LabWitness;
 let lab: Lab;
 
 beforeAll(async () => {
-  redis = await TestRedis.start();
+  redis = await LabWitness.start();
   lab = await Lab.create({ memoryMiB: 128, epochMs: 25, workload: { structureMiB: 16 } });
   for (const { folders } of [lab.primary, lab.backup])
     appendFileSync(folders.config, stringify({ queue: { socket: redis.socketPath } }));

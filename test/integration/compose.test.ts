@@ -66,13 +66,14 @@ describe('the agents of compose.yaml', () => {
   it.each([
     ['a', 'b'],
     ['b', 'a'],
-  ])('%s has a good config, over TLS, with %s as its peer and the witness for its jobs', (node, peer) => {
+  ])('%s has a good config, over TLS, with %s as its peer and the one witness', (node, peer) => {
     const mounted = compose.services[node]?.volumes?.find((volume) => volume.includes('agent.yaml')) ?? '';
     const config = parseConfig(read(mounted.split(':')[0] ?? ''), '/etc/romulus/agent.yaml');
     expect(config.node).toBe(node);
     expect(config.tls).toBeDefined();
     // Compose gives every service its name as a host name.
     expect(config.peers[peer]?.address).toEqual({ host: peer, port: config.listen.port });
+    expect(config.witness?.url).toBe('redis://witness:6379');
     expect(config.queue?.url).toBe('redis://witness:6379');
     expect(compose.services[node]?.depends_on).toMatchObject({
       witness: { condition: 'service_healthy' },

@@ -9,9 +9,9 @@ import { examine } from '../../cli/doctor/checks.ts';
 import { checkControl } from '../../cli/doctor/control.ts';
 import { checkFreeMemory, checkImageDir } from '../../cli/doctor/memory.ts';
 import { checkNode } from '../../cli/doctor/system.ts';
+import { LabWitness } from '../../cli/lab/witness.ts';
 import { check, compareVersions, mendingCommands, prerequisites } from '../../cli/prerequisites.mjs';
 import { parseConfig } from '../../shared/config.ts';
-import { TestRedis } from '../support/redis.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -125,14 +125,13 @@ describe('doctor', () => {
 });
 
 describe('doctor, of the Redis servers', () => {
-  const at = (place: object) => ({
-    ...parseConfig('', 'defaults'),
-    witness: place,
+  const at = (place: { url?: string; socket?: string }) => ({
+    witness: { ...place, timeoutMs: 250 },
     queue: { ...place, concurrency: 8 },
   });
 
   it('finds a witness good that keeps what it confirmed, and its clock near', async () => {
-    const redis = await TestRedis.start();
+    const redis = await LabWitness.start();
     try {
       const found = await checkControl(at({ socket: redis.socketPath }));
       expect(found.map(({ id, verdict }) => [id, verdict])).toEqual([
@@ -147,7 +146,9 @@ describe('doctor, of the Redis servers', () => {
   });
 
   it('names the command that mends one that may forget, and the command does', async () => {
-    const redis = await TestRedis.start('--appendfsync', 'everysec', '--maxmemory-policy', 'allkeys-lru');
+    const redis = await LabWitness.start({
+      settings: ['--appendfsync', 'everysec', '--maxmemory-policy', 'allkeys-lru'],
+    });
     try {
       const [witness, queue] = await checkControl(at({ socket: redis.socketPath }));
       expect(witness).toMatchObject({
