@@ -4,6 +4,9 @@ import type { VmOrder } from '../../shared/control/queue.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { FailoverRequest, FailoverResult, ProtectRequest, VmStatus } from '../../shared/status.ts';
 
+/** How long a protection that was asked for may be DEGRADED before the order has failed; the host goes on trying. */
+const DEGRADED_PATIENCE_MS = 120_000;
+
 /** What orders need of a host. Each call refuses by itself what is not safe; nothing is decided here. */
 export interface OrderHost {
   readonly node: string;
@@ -91,6 +94,9 @@ function progressOfProtect(status: VmStatus): Step | undefined {
     case 'SYNCING':
       return { percent: Math.floor(status.sync?.percent ?? 0) };
     default: {
+      // An agent that was killed comes back without its peer, and finds it again.
+      if (status.state === 'DEGRADED' && Date.now() - Date.parse(status.since) < DEGRADED_PATIENCE_MS)
+        return { percent: 0 };
       const why = status.reason === undefined ? '' : `: ${status.reason}`;
       throw new RomulusError('DEGRADED', `${status.vm} is ${status.state}, not PROTECTED${why}`, {
         hint: status.hint ?? `romulus status ${status.vm}`,

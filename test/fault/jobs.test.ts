@@ -89,7 +89,7 @@ describe('a job to fail over', () => {
       state: 'completed',
       result: { vm: VM, term: before + 1, takenUpAgain: true },
     });
-    expect(await backup.client.vm(VM)).toMatchObject({ state: 'ACTIVE', term: before + 1 });
+    expect(await backup.client.vm(VM)).toMatchObject({ guest: 'running', term: before + 1 });
     expect(await ticksOn(lab.serialLog('b'))).toBe(true);
   });
 });
