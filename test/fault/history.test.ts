@@ -13,21 +13,21 @@ const FAULT_MS = 2000;
 
 describe('an outside observer', { timeout: TIMEOUT_MS }, () => {
   let lab: Lab;
-  let observer: Observer;
+  let observer: Observer | undefined;
 
   beforeEach(async () => {
     const segment = Segment.create();
     lab = await historyLab(segment);
     await lab.start();
     await lab.protect();
-    observer = new Observer(segment);
   });
   afterEach(async () => {
-    await observer.close();
+    await observer?.close();
     await lab.close();
   });
 
   it('hears one guest, whose time only goes on, through power cuts, stops and link cuts', async () => {
+    observer = new Observer(lab.segment as Segment);
     let [from, to] = [lab.primary, lab.backup];
     for (const fault of faults) {
       const runs = await strike(fault, FAULT_MS, lab, from, to, observer);
