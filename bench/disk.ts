@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
+import { Segment } from '../cli/lab/segment.ts';
 import { CHUNK_HEADROOM_BYTES, type Disk } from '../native/index.ts';
 import { HostDisk } from '../shared/disk/host-disk.ts';
 import { RomulusError } from '../shared/errors.ts';
+import { benchGuestDisk } from './guest-disk.ts';
 
 const run = promisify(execFile);
 const MiB = 1024 * 1024;
@@ -17,7 +19,7 @@ const IMAGE_BYTES = 512 * MiB;
 const POLL_MS = 10;
 
 /** One kind of load. */
-interface Load {
+export interface Load {
   op: 'read' | 'write';
   blockBytes: number;
   depth: number;
@@ -27,8 +29,8 @@ interface Load {
 
 export interface DiskRow extends Load {
   kind: 'disk';
-  /** `qemu-img bench` goes through QEMU's block layer; fio's nbd engine speaks to the server itself. */
-  client: 'qemu' | 'fio';
+  /** `guest`: fio in a guest. `qemu`: qemu-img bench, which goes through QEMU's block layer. `fio`: its nbd engine, straight to the server. */
+  client: 'guest' | 'qemu' | 'fio';
   /** `file`: QEMU's own access. `qemu-nbd`: QEMU's server. `nbd`: ours, unprotected. `nbd+epochs`: ours, an epoch sealed and taken every 25 ms. */
   access: 'file' | 'qemu-nbd' | 'nbd' | 'nbd+epochs';
   /** Median of the rounds. */
@@ -64,6 +66,7 @@ export async function benchDisk({ rounds, epochMs, onProgress }: DiskBenchOption
       rows.push(...(await measure('qemu', ['file', 'nbd', 'nbd+epochs'], load, place, rounds, epochMs)));
       rows.push(...(await measure('fio', ['qemu-nbd', 'nbd', 'nbd+epochs'], load, place, rounds, epochMs)));
     }
+    if (Segment.missing() === undefined) rows.unshift(...(await benchGuestDisk(rounds, epochMs, onProgress)));
     return rows;
   } finally {
     await place.close();

@@ -21,6 +21,7 @@ import { RomulusError } from '../shared/errors.ts';
 import { cacheDir } from './cache.ts';
 import { disk } from './disk.ts';
 import type { GuestFeature } from './feature.ts';
+import { load } from './load.ts';
 import { database } from './postgres.ts';
 import { services } from './services.ts';
 
@@ -30,7 +31,7 @@ const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
 /** Tells QEMU of a panic, by way of its pvpanic device; in the order in which they load. */
 const MODULES = ['pvpanic.ko', 'pvpanic-mmio.ko'];
 const KEPT_MODULES = [
-  ...new Set([...MODULES, ...[services, disk, database].flatMap((feature) => feature.modules)]),
+  ...new Set([...MODULES, ...[services, disk, database, load].flatMap((feature) => feature.modules)]),
 ];
 const MAX_COMMAND_OUTPUT_BYTES = 256 * 1024 * 1024;
 
@@ -56,6 +57,8 @@ export interface GuestWorkload {
   diskOperationsPerSecond?: number;
   /** PostgreSQL, from a disk that is a copy of buildPostgresDisk()'s. */
   database?: boolean;
+  /** fio, run from outside. */
+  load?: boolean;
 }
 
 /** Paths of the built guest. Builds what the cache lacks; needs gcc, busybox-static, cpio and, the first time, apt's archive. */
@@ -66,6 +69,7 @@ export async function buildGuest(workload: GuestWorkload = {}, network?: GuestSe
     ...(network ? [services] : []),
     ...(workload.diskOperationsPerSecond !== undefined ? [disk] : []),
     ...(workload.database ? [database] : []),
+    ...(workload.load ? [load] : []),
   ];
   const modules = [...new Set([...MODULES, ...features.flatMap((feature) => feature.modules)])];
   const inputs = [
@@ -143,7 +147,7 @@ async function layOut(dir: string, root: string): Promise<void> {
   for (const name of ['bin', 'dev', 'lib', 'proc', 'sys']) await mkdir(join(root, name), { recursive: true });
   const busybox = await firstExisting(['/bin/busybox', '/usr/bin/busybox']);
   await copyFile(busybox, join(root, 'bin', 'busybox'));
-  for (const applet of ['sh', 'mount', 'sed', 'insmod', 'grep', 'poweroff']) {
+  for (const applet of ['sh', 'mount', 'sed', 'insmod', 'grep', 'poweroff', 'dd', 'sync']) {
     await command('ln', ['-s', 'busybox', join(root, 'bin', applet)], dir);
   }
   await command(

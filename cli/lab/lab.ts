@@ -25,6 +25,8 @@ export interface LabOptions {
   workload?: GuestWorkload;
   /** Gives the guest a replicated disk of this size for `workload.diskOperationsPerSecond`; `workload.database` brings its own. */
   diskMiB?: number;
+  /** Gives the guest a disk that QEMU opens by itself, and nobody replicates: for comparison. */
+  plainDiskMiB?: number;
   /** Gives the guest a network with services on it; the segment goes with the lab. */
   segment?: Segment;
   /** With it, failover is automatic unless `vm` says otherwise. */
@@ -87,6 +89,7 @@ export class Lab {
       [VM]: {
         ...vm,
         serialLog: join(dir, side, 'serial.log'),
+        ...(options.plainDiskMiB !== undefined && { extraArgs: plainDisk(dir) }),
         ...(hasDisk && { disk: diskImage(dir, side) }),
         ...(segment && { networks: [segment.network(side)] }),
       },
@@ -96,6 +99,7 @@ export class Lab {
     backup.configure(primary, on('b'), settings[1]);
     if (options.workload?.database) copyImage(await buildPostgresDisk(), diskImage(dir, 'a'));
     else if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
+    if (options.plainDiskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.plainDiskMiB);
     return new Lab(dir, imageRoot, primary, backup, segment);
   }
 
@@ -237,6 +241,11 @@ export class Lab {
 
 function diskImage(dir: string, side: 'a' | 'b'): string {
   return join(dir, side, 'disk.img');
+}
+
+/** Unlocked, since the standby's QEMU opens it too. */
+function plainDisk(dir: string): string[] {
+  return ['-drive', `file=${diskImage(dir, 'a')},format=raw,if=virtio,file.locking=off`];
 }
 
 /** Its holes stay holes. */

@@ -33,6 +33,13 @@ Status Disk::read(uint64_t offset, std::span<uint8_t> to) noexcept {
   return image_.read(offset, to);
 }
 
+bool Disk::read_cached(uint64_t offset, std::span<uint8_t> to) noexcept {
+  if (!image_.read_cached(offset, to)) return false;
+  reads_++;
+  read_bytes_ += to.size();
+  return true;
+}
+
 Status Disk::write(uint64_t offset, std::span<const uint8_t> from) noexcept {
   return change(offset, from.size(), Op::kData, [&] { return image_.write(offset, from); });
 }

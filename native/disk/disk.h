@@ -37,6 +37,8 @@ class Disk {
   void set_writable(bool writable) noexcept { writable_ = writable; }
 
   Status read(uint64_t offset, std::span<uint8_t> to) noexcept;
+  /** Reads what need not be waited for; false, with `to` undefined, if any of it must be. */
+  bool read_cached(uint64_t offset, std::span<uint8_t> to) noexcept;
   Status write(uint64_t offset, std::span<const uint8_t> from) noexcept;
   /** `op` kZero or kTrim. */
   Status zero(uint64_t offset, uint64_t bytes, Op op) noexcept;

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,6 +61,11 @@ Status Image::read(uint64_t offset, std::span<uint8_t> to) const noexcept {
     else if (errno != EINTR) return {errno, "cannot read the disk image"};
   }
   return {};
+}
+
+bool Image::read_cached(uint64_t offset, std::span<uint8_t> to) const noexcept {
+  const iovec part{to.data(), to.size()};
+  return preadv2(fd_, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT) == static_cast<ssize_t>(to.size());
 }
 
 Status Image::write(uint64_t offset, std::span<const uint8_t> from) noexcept {

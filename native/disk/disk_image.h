@@ -26,6 +26,8 @@ class Image {
 
   /** Callers check that the range lies within bytes(). */
   Status read(uint64_t offset, std::span<uint8_t> to) const noexcept;
+  /** Reads from the page cache alone; false, with `to` undefined, if not all of it is there. */
+  bool read_cached(uint64_t offset, std::span<uint8_t> to) const noexcept;
   Status write(uint64_t offset, std::span<const uint8_t> from) noexcept;
   /** Reads as zeros afterwards, its space kept. */
   Status zero(uint64_t offset, uint64_t bytes) noexcept;

@@ -1,6 +1,7 @@
 /**
- * One NBD client. Several threads serve it in turns: one waits for the next request while the others carry theirs out, so
- * that a slow read or a flush holds up nobody, and a lone request changes no thread between its arrival and its answer.
+ * One NBD client. Several threads serve it, of which one has the turn: it takes requests as they come and carries the quick
+ * ones out itself, so that they cost no change of threads and their answers leave together. With a slow one (a flush, a
+ * read that must wait for storage) it passes the turn on first, so that nobody waits behind it.
  */
 #pragma once
 
@@ -33,15 +34,23 @@ class Connection {
   bool shake_hands();
   void serve();
   bool next_request(Request& request, std::vector<uint8_t>& data) noexcept;
+  bool take(std::span<uint8_t> to) noexcept;
+  bool carry_out_quickly(const Request& request, std::span<const uint8_t> data) noexcept;
   uint32_t carry_out(const Request& request, std::vector<uint8_t>& data, bool& has_answer) noexcept;
   bool answer(const Request& request, uint32_t error, std::span<const uint8_t> data) noexcept;
+  bool send_answers() noexcept;
   bool receive(std::span<uint8_t> to) noexcept;
   bool send_all(std::span<const uint8_t> head, std::span<const uint8_t> data) noexcept;
 
   const int socket_;
   Disk& disk_;
   const std::string name_;
+  /** The turn, and with it what came and is not looked at yet, and answers that have not left. */
   std::mutex reading_;
+  std::vector<uint8_t> in_;
+  size_t in_begin_ = 0;
+  size_t in_end_ = 0;
+  std::vector<uint8_t> answers_;
   std::mutex writing_;
   std::atomic<bool> ended_ = false;
 };
