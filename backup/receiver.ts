@@ -6,7 +6,7 @@ import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import { MAX_PAYLOAD_BYTES } from '../shared/limits.ts';
 import type { Epoch } from '../shared/vm.ts';
 import { type Frame, framed, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
-import { Link } from '../shared/wire/link.ts';
+import { LINK_PATIENCE, Link } from '../shared/wire/link.ts';
 import {
   type Ack,
   type Beat,
@@ -164,6 +164,7 @@ export class Receiver {
     this.#standby = standby;
     this.#term = hello.term;
     this.#link.silenceMs = hello.protection.silenceMs;
+    this.#link.patience = LINK_PATIENCE;
     const { lineage, committed } = standby.image;
     const welcome: Welcome = {
       protocol: PROTOCOL_VERSION,

@@ -446,7 +446,10 @@ export class Replica {
 
   #lose(error: RomulusError, peerTerm: number | undefined): void {
     this.#continued = false;
-    this.#lost ??= error;
+    const { spec, peer, log } = this.#options;
+    if (this.#lost?.message !== error.message)
+      log.warn({ vm: spec.name, peer, code: error.code }, `without its backup: ${error.message}`);
+    this.#lost = error;
     if (error.code === 'TERM_STALE' && peerTerm !== undefined) this.#authority.rejected(peerTerm);
     this.#show();
   }
@@ -512,11 +515,13 @@ export class Replica {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#stop.signal.addEventListener('abort', () => {
+      const over = () => {
         clearTimeout(timer);
+        this.#stop.signal.removeEventListener('abort', over);
         resolve();
-      });
+      };
+      const timer = setTimeout(over, ms);
+      this.#stop.signal.addEventListener('abort', over);
     });
   }
 }

@@ -9,7 +9,7 @@ import type { CodecChoice } from '../shared/wire/codec-choice.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
 import { type DiskAnswer, type DiskOffer, parseDiskAnswer } from '../shared/wire/disk-messages.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
-import { Link } from '../shared/wire/link.ts';
+import { LINK_PATIENCE, Link } from '../shared/wire/link.ts';
 import {
   type Ack,
   type Beat,
@@ -73,6 +73,7 @@ export class Session {
           clearTimeout(timer);
           const welcome = expectWelcome(frame, options.peer);
           link.silenceMs = options.silenceMs;
+          link.patience = LINK_PATIENCE;
           session = new Session(link, welcome, options.codecs, helloSentMs);
           resolve(session);
         },

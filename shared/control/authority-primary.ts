@@ -97,7 +97,7 @@ function watch(turn: Turn): void {
   const { state, nowMs, effects } = turn;
   const { policy } = state;
   const silentMs = nowMs - state.heardMs;
-  const moves = state.resyncing && nowMs - state.movedMs < policy.soloAfterMs;
+  const moves = state.resyncing && nowMs - state.movedMs < policy.resyncPatienceMs;
   if (silentMs >= policy.soloAfterMs && !moves) {
     state.heardSinceMs = Number.POSITIVE_INFINITY;
     if (leansOnPeer(state)) losePeer(turn, 'backup silent');

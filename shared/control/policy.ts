@@ -28,6 +28,8 @@ export interface Policy {
   isolateAfterMs: number;
   /** A handed-over VM that the peer has not resumed for so long is taken back. */
   reclaimAfterMs: number;
+  /** A resync that makes no headway for so long is given up; slow answers alone do not end it. */
+  resyncPatienceMs: number;
   /** Between two looks at the register while nothing happens. */
   witnessPollMs: number;
   /** Between two tries at a witness that does not answer. */
@@ -51,6 +53,7 @@ export const defaultPolicy: Policy = {
   promoteAfterMs: 300,
   isolateAfterMs: 2000,
   reclaimAfterMs: 3000,
+  resyncPatienceMs: 10_000,
   witnessPollMs: 500,
   retryMs: 50,
   holdoffMs: 500,

@@ -8,6 +8,8 @@ import { Kind, parseError, type WireError } from './messages.ts';
 /** Sent at least this often in each direction, so that silence means something. */
 const MAX_BEAT_INTERVAL_MS = 100;
 const MIN_BEAT_INTERVAL_MS = 20;
+/** Of a connection whose VM has an authority on both sides: silence is judged there, the connection only given up in the end. */
+export const LINK_PATIENCE = 3;
 /** Beats within the silence that counts as loss. */
 const BEATS_PER_SILENCE = 8;
 /** Received and not yet handled bytes at which reading from the socket stops, so that TCP slows the sender. */
@@ -28,6 +30,8 @@ export class Link {
   readonly #socket: WebSocket;
   readonly #handlers: LinkHandlers;
   #silenceMs: number;
+  /** The connection ends after so many silences: whoever takes the peer for lost says so himself, and sooner. */
+  patience = 1;
   readonly #now: () => number;
   #sent = 0;
   #expected = 0;
@@ -121,11 +125,9 @@ export class Link {
 
   #sendBeat(): void {
     if (this.#hungUp) return;
-    if (this.silentMs > this.silenceMs) {
-      const error = new RomulusError(
-        'PEER_UNREACHABLE',
-        `nothing heard from the peer for ${this.silenceMs} ms`,
-      );
+    if (this.silentMs > this.silenceMs * this.patience) {
+      const message = `nothing heard from the peer for ${Math.round(this.silentMs)} ms`;
+      const error = new RomulusError('PEER_UNREACHABLE', message);
       this.#socket.terminate();
       this.#finish(error, undefined);
       return;

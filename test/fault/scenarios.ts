@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { VM } from '../../cli/lab/lab.ts';
-import type { Stage } from './stage.ts';
+import { SILENCE_MS, type Stage } from './stage.ts';
 
 /** What may come of a failure. */
 export type Outcome =
@@ -23,8 +23,9 @@ export interface Scenario {
 }
 
 /** Longer than the silence that counts as loss, by far. */
-const LONG_MS = 3000;
-const FLAP_MS = 300;
+const LONG_MS = 3 * SILENCE_MS;
+/** Shorter than it. */
+const FLAP_MS = SILENCE_MS / 4;
 
 /** Who serves after the failure, against who did before. */
 async function cameOf(stage: Stage, before: string): Promise<Outcome> {
@@ -67,7 +68,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "The primary's agent is stopped, and goes on later",
-    how: 'SIGSTOP for 3 s, then SIGCONT',
+    how: 'SIGSTOP for 6 s, then SIGCONT',
     expected: 'moves',
     async play(stage) {
       const { on, other } = await stage.roles();
@@ -81,7 +82,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "The backup's agent is stopped, and goes on later",
-    how: 'SIGSTOP for 3 s, then SIGCONT',
+    how: 'SIGSTOP for 6 s, then SIGCONT',
     expected: 'stays',
     async play(stage) {
       const { on, other } = await stage.roles();
@@ -94,7 +95,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The hosts lose each other, both see the witness',
-    how: 'link between them cut for 3 s',
+    how: 'link between them cut for 6 s',
     expected: 'stays',
     async play(stage) {
       const { on } = await stage.roles();
@@ -118,7 +119,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The backup is isolated',
-    how: 'its links to primary and witness cut for 3 s',
+    how: 'its links to primary and witness cut for 6 s',
     expected: 'stays',
     async play(stage) {
       const { on, other } = await stage.roles();
@@ -131,7 +132,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The primary loses the witness alone',
-    how: 'its link to the witness cut for 3 s',
+    how: 'its link to the witness cut for 6 s',
     expected: 'stays',
     async play(stage) {
       const { on } = await stage.roles();
@@ -142,7 +143,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The link loses what the primary sends',
-    how: 'one direction cut for 3 s',
+    how: 'one direction cut for 6 s',
     expected: 'stays',
     async play(stage) {
       const { on, other } = await stage.roles();
@@ -154,7 +155,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The link loses what the backup sends',
-    how: 'the other direction cut for 3 s',
+    how: 'the other direction cut for 6 s',
     expected: 'stays',
     async play(stage) {
       const { on, other } = await stage.roles();
@@ -166,7 +167,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The link flaps',
-    how: 'cut and healed every 300 ms, ten times',
+    how: 'cut for a quarter of the silence that counts as loss, and healed, ten times',
     expected: 'stays',
     async play(stage) {
       const { on } = await stage.roles();
@@ -181,7 +182,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The witness dies and comes back',
-    how: 'kill -9 of Redis, restarted on its data after 3 s',
+    how: 'kill -9 of Redis, restarted on its data after 6 s',
     expected: 'stays',
     async play(stage) {
       const { on } = await stage.roles();
@@ -193,7 +194,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'The witness is frozen, then the primary host dies',
-    how: 'SIGSTOP of Redis, power cut, SIGCONT after 3 s',
+    how: 'SIGSTOP of Redis, power cut, SIGCONT after 6 s',
     expected: 'moves',
     async play(stage) {
       const { on, other } = await stage.roles();

@@ -8,6 +8,7 @@ import { readHeartbeats } from '../../cli/lab/serial.ts';
 import { LabWitness } from '../../cli/lab/witness.ts';
 import type { VmStatus } from '../../shared/status.ts';
 
+export const SILENCE_MS = 2000;
 const SAMPLE_MS = 20;
 /** Agents, a guest and its copies, emulated, on loaded cores. */
 const SETTLE_TIMEOUT_MS = 120_000;
@@ -40,6 +41,8 @@ export class Stage {
       workload: { structureMiB: 16 },
       witness,
       links,
+      // Half a second of silence is no death where all cores are busy with other tests.
+      agent: { silence: `${SILENCE_MS}ms` },
     });
     const stage = new Stage(links, witness, lab);
     await lab.start();
