@@ -6,11 +6,12 @@ import { basename, dirname, join } from 'node:path';
 import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '../native/bench.ts';
 import { benchDisk, type DiskRow } from './disk.ts';
 import { benchEpoch, type EpochBenchOptions } from './epoch.ts';
+import { benchFailover, type FailoverBenchOptions, type FailoverRow } from './failover.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
 import { benchSnappy } from './snappy.ts';
 import { benchWire, type WireRow } from './wire.ts';
 
-export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk'] as const;
+export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk', 'failover'] as const;
 export type BenchPart = (typeof benchParts)[number];
 
 export interface BenchRequest {
@@ -20,6 +21,7 @@ export interface BenchRequest {
   rounds: number;
   threads: number;
   epoch: Omit<EpochBenchOptions, 'onProgress'>;
+  failover: Omit<FailoverBenchOptions, 'onProgress'>;
   onProgress(line: string): void;
 }
 
@@ -30,6 +32,7 @@ export interface BenchRows {
   wire: WireRow[];
   epoch: Awaited<ReturnType<typeof benchEpoch>>;
   disk: DiskRow[];
+  failover: FailoverRow[];
 }
 
 /** The trimmed trace of the tests: real, but so short that other traces should be given for figures that count. */
@@ -56,6 +59,7 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
     apply: () => benchApply([...traces, 'dense', 'sparse'], options),
     wire: () => benchWire(),
     epoch: () => benchEpoch({ ...request.epoch, onProgress }),
+    failover: () => benchFailover({ ...request.failover, onProgress }),
     disk: () => benchDisk({ rounds, epochMs: 25, onProgress }),
   };
   return parts[part]();

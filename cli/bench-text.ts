@@ -136,6 +136,32 @@ function epochText(rows: BenchRows['epoch']): string {
     .join('\n\n');
 }
 
+function failoverText(rows: BenchRows['failover']): string {
+  const both = ({ p50, p99 }: { p50: number; p99: number }) => `${formatMs(p50)} / ${formatMs(p99)}`;
+  return table([
+    [
+      'KILLS',
+      'SILENCE',
+      'TO CLAIM p50/p99',
+      'TO RUNNING p50/p99',
+      'OF IT START',
+      'BACK TO PROTECTED',
+      'LOST',
+      'TWO ACTIVE',
+    ],
+    ...rows.map((row) => [
+      String(row.kills),
+      formatMs(row.silenceMs),
+      both(row.detectedMs),
+      both(row.runningMs),
+      both(row.decisionToRunningMs),
+      both(row.protectedAgainMs),
+      String(row.lost),
+      String(row.twoActive),
+    ]),
+  ]);
+}
+
 export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): string {
   switch (part) {
     case 'scan':
@@ -144,6 +170,8 @@ export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): str
       return wireText(rows as BenchRows['wire']);
     case 'disk':
       return diskText(rows as BenchRows['disk']);
+    case 'failover':
+      return failoverText(rows as BenchRows['failover']);
     case 'epoch':
       return epochText(rows as BenchRows['epoch']);
     default:

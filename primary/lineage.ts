@@ -62,7 +62,8 @@ export class Lineage {
     const plan = this.window.resumeFrom(committed);
     if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
     for (const item of plan.freed) releaseEpoch(this.#capture, item);
-    for (const item of plan.resend) await sendEpoch(session, term, item);
+    // A copy: acknowledgements of the first come in while the last are sent, and take them out of the window.
+    for (const item of [...plan.resend]) await sendEpoch(session, term, item);
     return true;
   }
 

@@ -37,8 +37,11 @@ export function viewOf(facts: ReplicaFacts): ReplicaView {
     case 'HANDED':
       return { state: 'SWITCHING', reason: guestEnd };
     case 'PROTECTED':
+      // What the witness does not know of, the backup cannot claim.
+      if (authority.barred !== undefined) return degraded;
       return connected ? { state: 'PROTECTED', reason: undefined } : degraded;
     case 'JOINING':
+      if (authority.barred !== undefined) return degraded;
       return { state: 'SYNCING', reason: undefined };
     case 'SOLO':
       if (connected && authority.resyncing) return { state: 'SYNCING', reason: undefined };
@@ -60,7 +63,9 @@ function concernOf({ concern, authority }: ReplicaFacts): RomulusError | undefin
   // Without a witness nothing is wrong with that; `status` has a field for it.
   const said = authority.policy.witness || authority.quiet || authority.barred !== undefined;
   if (concern === undefined || !said) return undefined;
-  return new RomulusError('DEGRADED', concern, { hint: `romulus status ${authority.party.vm}` });
+  const { vm } = authority.party;
+  const next = concern.includes('romulus confirm') ? 'confirm' : 'status';
+  return new RomulusError('DEGRADED', concern, { hint: `romulus ${next} ${vm}` });
 }
 
 function fenced({ party, term }: PrimaryState): RomulusError {

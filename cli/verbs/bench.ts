@@ -4,7 +4,7 @@ import { Argument } from 'commander';
 import { countArgument } from '../arguments.ts';
 import type { Verb } from '../context.ts';
 
-const parts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk'] as const;
+const parts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk', 'failover'] as const;
 type Part = (typeof parts)[number];
 
 interface Options {
@@ -17,6 +17,8 @@ interface Options {
   memoryMib: number[];
   failovers: number;
   requests: number;
+  kills: number;
+  silence: number;
 }
 
 /** Collects an option given several times. */
@@ -52,6 +54,8 @@ export const bench: Verb = (program, context) => {
     )
     .option('--failovers <n>', 'epoch: power cuts of each guest', countOrNone, 3)
     .option('--requests <n>', 'epoch: requests of a client at each length (takes root)', countOrNone, 0)
+    .option('--kills <n>', 'failover: power cuts', countArgument, 3)
+    .option('--silence <ms>', 'failover: silence that counts as loss', countArgument, 300)
     .action(async (what: Part | 'all', options: Options) => {
       const { runBench } = await import('../../bench/run.ts');
       const { benchText } = await import('../bench-text.ts');
@@ -68,6 +72,7 @@ export const bench: Verb = (program, context) => {
           failovers: options.failovers,
           requests: options.requests,
         },
+        failover: { kills: options.kills, silenceMs: options.silence },
         onProgress: (line: string) => out.progress(line),
       };
       const all: Record<string, unknown> = {};

@@ -99,6 +99,16 @@ export class Stage {
     );
   }
 
+  /** The two have settled by the register which of them goes on: the first alone, or the other. */
+  async untilSettled(on: AgentProcess, other: AgentProcess): Promise<void> {
+    const alone = (status: VmStatus | undefined) => status?.authority === 'SOLO';
+    await this.until(
+      on,
+      (status) => alone(status) || status?.role === 'backup' || status?.state === 'FENCED',
+    );
+    if (!alone(await statusOf(on))) await this.untilServes(other);
+  }
+
   /** Everything is mended, and the VM is PROTECTED again by itself; resolves with the host it runs on. */
   async recovered(): Promise<AgentProcess> {
     this.links.heal();
@@ -145,5 +155,6 @@ export async function statusOf(agent: AgentProcess): Promise<VmStatus | undefine
 export function serves(status: VmStatus | undefined): boolean {
   if (status === undefined || status.guest === 'paused') return false;
   if (status.state === 'ACTIVE') return true;
-  return status.role === 'primary' && (status.authority === 'SOLO' || status.authority === 'PROTECTED');
+  const phases = ['SOLO', 'JOINING', 'PROTECTED'];
+  return status.role === 'primary' && phases.includes(status.authority ?? '');
 }

@@ -11,6 +11,7 @@ const request = {
   rounds: 1,
   threads: 1,
   epoch: { epochMs: [25], epochs: 20, memoryMiB: [256], failovers: 1, requests: 0 },
+  failover: { kills: 1, silenceMs: 2000 },
   onProgress: () => {},
 };
 

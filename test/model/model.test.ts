@@ -7,8 +7,11 @@ import { describe, expect, it } from 'vitest';
 const script = fileURLToPath(new URL('./run.sh', import.meta.url));
 
 function check(...rules: string[]): string {
-  const { status, stdout, stderr } = spawnSync(script, ['small', ...rules], { encoding: 'utf8' });
-  expect(status, `${stderr}\nneeds spin and a C compiler: apt-get install -y spin gcc`).toBe(0);
+  const { status, signal, error, stdout, stderr } = spawnSync(script, ['small', ...rules], {
+    encoding: 'utf8',
+  });
+  const how = `${stdout}${stderr}\nended by ${signal ?? 'itself'} ${error?.message ?? ''}`;
+  expect(status, `${how}\nneeds spin and a C compiler: apt-get install -y spin gcc`).toBe(0);
   return stdout;
 }
 

@@ -54,6 +54,9 @@ export class Backup {
   target = new SyntheticTarget();
   /** The guest's disk on this side, for a guest that has one. */
   openDisk: StandbyOptions['openDisk'];
+  /** Asked for the VM, if there is one. */
+  register: StandbyOptions['register'];
+  fenceOf: StandbyOptions['fenceOf'];
   standby: Standby | undefined;
   endpoint: Endpoint = { host: '127.0.0.1', port: 0 };
   #close: () => Promise<void> = async () => {};
@@ -75,6 +78,8 @@ export class Backup {
       overrides: {},
       openTarget: async () => this.target,
       ...(this.openDisk && { openDisk: this.openDisk }),
+      ...(this.register && { register: this.register }),
+      ...(this.fenceOf && { fenceOf: this.fenceOf }),
       term: await TermFile.open(join(this.dir, 'data', 'term')),
       log: pino({ level: 'silent' }),
       onEvent: this.trail.record,

@@ -1,0 +1,130 @@
+/** Automatic failover by real power cuts: two agents, a real witness, a real guest; what it took, and what was lost. */
+
+import { Lab, VM } from '../cli/lab/lab.ts';
+import { readHeartbeats } from '../cli/lab/serial.ts';
+import { LabWitness } from '../cli/lab/witness.ts';
+import { RomulusError } from '../shared/errors.ts';
+import { Samples } from '../shared/samples.ts';
+import type { AgentEvent } from '../shared/status.ts';
+
+export interface FailoverBenchOptions {
+  kills: number;
+  /** Silence that counts as loss, in ms. */
+  silenceMs: number;
+  onProgress(line: string): void;
+}
+
+/** Over all kills; times in ms from the kill of agent and hypervisor. */
+export interface FailoverRow {
+  what: 'failover';
+  kills: number;
+  silenceMs: number;
+  /** Until the backup asked the witness for the VM. */
+  detectedMs: { p50: number; p99: number };
+  /** Until the guest ran on the other host. */
+  runningMs: { p50: number; p99: number };
+  /** From the won register to the running guest. */
+  decisionToRunningMs: { p50: number; p99: number };
+  /** From the return of the dead host's agent until PROTECTED. */
+  protectedAgainMs: { p50: number; p99: number };
+  /** Kills after which the guest did not go on where its backup stood, or found its memory wrong. */
+  lost: number;
+  /** Kills after which both hosts served. */
+  twoActive: number;
+}
+
+/** Ticks come every 100 ms: so many said twice would mean that more than the unacknowledged epochs was lost. */
+const MAX_TICKS_BACK = 10;
+const TICK_TIMEOUT_MS = 30_000;
+const POLL_MS = 20;
+
+export async function benchFailover(options: FailoverBenchOptions): Promise<FailoverRow[]> {
+  const { kills, silenceMs } = options;
+  const witness = await LabWitness.start();
+  const lab = await Lab.create({
+    epochMs: 25,
+    memoryMiB: 128,
+    workload: { structureMiB: 16 },
+    witness,
+    agent: { silence: `${silenceMs}ms` },
+  });
+  const detected = new Samples(kills);
+  const running = new Samples(kills);
+  const decision = new Samples(kills);
+  const again = new Samples(kills);
+  let lost = 0;
+  let twoActive = 0;
+  try {
+    await lab.start();
+    await lab.protect();
+    let [from, to] = [lab.primary, lab.backup];
+    for (let kill = 1; kill <= kills; kill++) {
+      options.onProgress(`power cut ${kill} of ${kills}`);
+      const [fromLog, toLog] = from === lab.primary ? (['a', 'b'] as const) : (['b', 'a'] as const);
+      const ticksThere = readHeartbeats(lab.serialLog(toLog)).ticks.length;
+      let killedMs = 0;
+      let claimedMs: number | undefined;
+      const seen = (event: AgentEvent) => {
+        if (event.kind === 'authority' && event.phase === 'CLAIMING') claimedMs ??= performance.now();
+        return event.kind === 'failover';
+      };
+      const failover = await lab.watch(to, seen, async () => {
+        killedMs = performance.now();
+        await lab.pullPlug(from);
+        return false;
+      });
+      running.add(performance.now() - killedMs);
+      if (claimedMs !== undefined) detected.add(claimedMs - killedMs);
+      decision.add(Number(failover?.decisionToRunningMs));
+      const before = readHeartbeats(lab.serialLog(fromLog));
+      const after = await firstTick(lab, toLog, ticksThere);
+      if (!follows(before.ticks.at(-1) ?? 0, after)) lost += 1;
+      const backMs = performance.now();
+      await from.start();
+      await lab.untilProtected(to);
+      again.add(performance.now() - backMs);
+      if ((await from.client.vm(VM)).role === 'primary') twoActive += 1;
+      if (readHeartbeats(lab.serialLog(toLog)).faults.length > 0) lost += 1;
+      [from, to] = [to, from];
+    }
+  } finally {
+    await lab.close();
+    await witness.stop();
+  }
+  const quantiles = (samples: Samples) => ({
+    p50: rounded(samples.quantile(0.5)),
+    p99: rounded(samples.quantile(0.99)),
+  });
+  return [
+    {
+      what: 'failover',
+      kills,
+      silenceMs,
+      detectedMs: quantiles(detected),
+      runningMs: quantiles(running),
+      decisionToRunningMs: quantiles(decision),
+      protectedAgainMs: quantiles(again),
+      lost,
+      twoActive,
+    },
+  ];
+}
+
+/** The first tick that the guest writes on the other host. */
+async function firstTick(lab: Lab, side: 'a' | 'b', before: number): Promise<number> {
+  const deadline = performance.now() + TICK_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const tick = readHeartbeats(lab.serialLog(side)).ticks[before];
+    if (tick !== undefined) return tick;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  throw new RomulusError('HV_GUEST_GONE', 'the promoted guest writes nothing');
+}
+
+function follows(last: number, first: number): boolean {
+  return first > 0 && first <= last + 1 && last - first < MAX_TICKS_BACK;
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
