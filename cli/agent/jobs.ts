@@ -13,7 +13,7 @@ import {
 import { asRomulusError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { JobBoard, keptJobs, outcomesOf, redisOf, within } from './job-board.ts';
-import { carryOut, type OrderHost } from './orders.ts';
+import { type Begun, carryOut, type OrderHost, type Step } from './orders.ts';
 import { partsOf, STEP_INTERVAL_MS } from './whole-host.ts';
 
 /** A job whose agent does not renew its lock for this long is taken up again, by the agent's next run. */
@@ -24,7 +24,7 @@ const MAX_DEATHS = 3;
 const CLOSE_TIMEOUT_MS = 5000;
 
 /** What the worker adds to a job's own data, so that a second run knows what the first has begun. */
-interface Begun {
+interface Noted {
   begun?: true;
 }
 
@@ -39,7 +39,9 @@ export interface JobsOptions {
 export class Jobs {
   readonly board: JobBoard;
   readonly #options: JobsOptions;
-  readonly #worker: Worker<Job & Begun>;
+  readonly #worker: Worker<Job & Noted>;
+  /** Jobs under way of which a step was taken in this run of the agent. */
+  readonly #begunHere = new Map<string, { hereSinceMs: number }>();
   #answers = true;
 
   /** Does not wait for Redis: an agent whose queue is gone does everything else. */
@@ -47,7 +49,7 @@ export class Jobs {
     this.#options = options;
     const { host, queue, log } = options;
     this.board = new JobBoard(queue);
-    this.#worker = new Worker<Job & Begun>(
+    this.#worker = new Worker<Job & Noted>(
       queueOf(host.node),
       (job, token) => this.#process(job, token ?? ''),
       {
@@ -81,7 +83,7 @@ export class Jobs {
     await this.board.close();
   }
 
-  async #process(job: QueueJob<Job & Begun>, token: string): Promise<unknown> {
+  async #process(job: QueueJob<Job & Noted>, token: string): Promise<unknown> {
     try {
       const order = parseJob(job.data);
       return 'vm' in order ? await this.#one(job, token, order) : await this.#whole(job, token, order);
@@ -93,11 +95,13 @@ export class Jobs {
     }
   }
 
-  async #one(job: QueueJob<Job & Begun>, token: string, order: VmOrder): Promise<unknown> {
-    const begun = job.data.begun === true;
+  async #one(job: QueueJob<Job & Noted>, token: string, order: VmOrder): Promise<unknown> {
+    const { id = '' } = job;
+    const begun = this.#begunHere.get(id) ?? (job.data.begun === true ? 'earlier' : 'not');
     // Written before anything is done: the run after a kill -9 must know that there was one before it.
-    if (!begun) await this.#begin(job, order);
-    const step = await carryOut(this.#options.host, order, begun);
+    if (begun === 'not') await this.#begin(job, order);
+    if (!this.#begunHere.has(id)) this.#begunHere.set(id, { hereSinceMs: performance.now() });
+    const step = await this.#step(id, order, begun);
     if ('result' in step) {
       await job.updateProgress(100);
       return step.result;
@@ -108,8 +112,19 @@ export class Jobs {
     throw new DelayedError();
   }
 
+  /** Remembers the job for as long as it is under way. */
+  async #step(id: string, order: VmOrder, begun: Begun): Promise<Step> {
+    let step: Step | undefined;
+    try {
+      step = await carryOut(this.#options.host, order, begun);
+      return step;
+    } finally {
+      if (step === undefined || 'result' in step) this.#begunHere.delete(id);
+    }
+  }
+
   /** The parts are jobs of their own; this one goes on when all of them are through, well or not. */
-  async #whole(job: QueueJob<Job & Begun>, token: string, order: HostOrder): Promise<unknown> {
+  async #whole(job: QueueJob<Job & Noted>, token: string, order: HostOrder): Promise<unknown> {
     const { host, priorityOf } = this.#options;
     if (job.data.begun !== true) {
       const parts = partsOf(host, order);
@@ -121,7 +136,7 @@ export class Jobs {
     return { vms: await outcomesOf(job) };
   }
 
-  async #begin(job: QueueJob<Job & Begun>, order: Job): Promise<void> {
+  async #begin(job: QueueJob<Job & Noted>, order: Job): Promise<void> {
     this.#options.log.info({ job: job.id, order, audit: true }, 'a job asks');
     await job.updateData({ ...order, begun: true });
   }

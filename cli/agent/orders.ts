@@ -23,20 +23,25 @@ export interface OrderHost {
 /** Through, with what the API would answer; or under way, to be looked at again. */
 export type Step = { result: VmStatus | FailoverResult | Record<string, unknown> } | { percent: number };
 
+/** Whether a step of the same order came before: of this run of the agent, or of one that was killed since. */
+export type Begun = 'not' | 'earlier' | { hereSinceMs: number };
+
+/** A backup that has not taken a VM over by then is not going to. */
+const HAND_OVER_TIMEOUT_MS = 20_000;
+
 /**
- * One step of an order. `begun`: an earlier run of the same job, perhaps of an agent that was killed since, has started
- * on it; what it did is then found and not done again. Throws TERM_STALE for an order of another term, and what the host
+ * One step of an order. What an earlier step did, be it of a run that was killed, is found and not done again. Throws TERM_STALE for an order of another term, and what the host
  * refuses it with.
  */
-export async function carryOut(host: OrderHost, order: VmOrder, begun: boolean): Promise<Step> {
-  const found = begun ? outcomeOf(host, order) : undefined;
+export async function carryOut(host: OrderHost, order: VmOrder, begun: Begun): Promise<Step> {
+  const found = begun === 'not' ? undefined : outcomeOf(host, order, begun);
   if (found !== undefined) return found;
   requireTerm(host, order);
   const { vm, term } = order;
   switch (order.kind) {
     case 'protect':
       await host.protect({ vm, to: order.to });
-      return outcomeOf(host, order) ?? { percent: 0 };
+      return outcomeOf(host, order, 'earlier') ?? { percent: 0 };
     case 'unprotect':
       return { result: await host.unprotect(vm) };
     case 'failover': {
@@ -53,7 +58,7 @@ export async function carryOut(host: OrderHost, order: VmOrder, begun: boolean):
     case 'switchover':
       if (host.switchover === undefined) throw cannot(host, 'hand a running VM over');
       await host.switchover(vm, term);
-      return outcomeOf(host, order) ?? { percent: 50 };
+      return { percent: 50 };
     case 'confirm':
       if (host.confirm === undefined) throw cannot(host, 'confirm an owner');
       return { result: await host.confirm(vm, term) };
@@ -61,7 +66,7 @@ export async function carryOut(host: OrderHost, order: VmOrder, begun: boolean):
 }
 
 /** What has become of an order that was begun; undefined when nothing shows that it was, so that it is to be done. */
-function outcomeOf(host: OrderHost, order: VmOrder): Step | undefined {
+function outcomeOf(host: OrderHost, order: VmOrder, begun: Begun): Step | undefined {
   const { vm, term, kind } = order;
   const status = statusOf(host, vm);
   if (kind === 'unprotect') {
@@ -80,7 +85,7 @@ function outcomeOf(host: OrderHost, order: VmOrder): Step | undefined {
         : undefined;
     }
     case 'switchover':
-      return progressOfSwitchover(status, term);
+      return progressOfSwitchover(status, term, begun);
     case 'confirm':
       return undefined; // asked twice it says the same
   }
@@ -106,11 +111,14 @@ function progressOfProtect(status: VmStatus): Step | undefined {
 }
 
 /** Throws VM_BUSY if the VM came back, since the backup did not resume it. */
-function progressOfSwitchover(status: VmStatus, term: number): Step | undefined {
+function progressOfSwitchover(status: VmStatus, term: number, begun: Begun): Step | undefined {
   if (status.role === 'backup' || status.state === 'FENCED') return { result: status };
-  if (status.state === 'SWITCHING') return { percent: 50 };
-  if (status.term === term) return undefined;
-  if (!runsHere(status)) return { percent: 50 };
+  if (status.state === 'SWITCHING' || !runsHere(status)) return { percent: 50 };
+  if (status.term === term) {
+    // An earlier run may have been killed before it did anything; this one has asked, and waits for it to begin or end.
+    if (typeof begun === 'string') return undefined;
+    if (performance.now() - begun.hereSinceMs < HAND_OVER_TIMEOUT_MS) return { percent: 50 };
+  }
   throw new RomulusError('VM_BUSY', `${status.vm} was not taken over by ${status.peer}; it goes on here`, {
     hint: `romulus status ${status.vm}`,
   });

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostOrder, JobView, VmOrder, VmOutcome } from '../../shared/control/queue.ts';
 import { asRomulusError, RomulusError } from '../../shared/errors.ts';
-import { carryOut, type OrderHost, runsHere } from './orders.ts';
+import { type Begun, carryOut, type OrderHost, runsHere } from './orders.ts';
 
 /** An order that is under way is looked at this often. */
 export const STEP_INTERVAL_MS = 250;
@@ -11,14 +11,15 @@ export const STEP_INTERVAL_MS = 250;
 /** One order a VM. Draining concerns every VM that runs here, so that one that cannot move is named and not passed over. */
 export function partsOf(host: OrderHost, order: HostOrder): VmOrder[] {
   if (order.kind === 'failoverHost') {
-    const { node, fencedBy } = order;
+    const { node, fencedBy, acceptDataLoss } = order;
+    const how = { ...(fencedBy !== undefined && { fencedBy }), ...(acceptDataLoss && { acceptDataLoss }) };
     return host
       .statuses()
       .filter(
         ({ role, peer, state }) =>
           role === 'backup' && peer === node && state !== 'ACTIVE' && state !== 'ENDED',
       )
-      .map(({ vm, term }) => ({ kind: 'failover', vm, term, ...(fencedBy !== undefined && { fencedBy }) }));
+      .map(({ vm, term }) => ({ kind: 'failover', vm, term, ...how }));
   }
   if (order.node !== host.node) {
     throw new RomulusError('PEER_UNKNOWN', `this is ${host.node}; only ${order.node} itself can drain it`, {
@@ -52,7 +53,8 @@ export async function carryOutDirectly(
 async function outcome(host: OrderHost, part: VmOrder): Promise<VmOutcome> {
   const { vm } = part;
   try {
-    for (let begun = false; ; begun = true) {
+    const here = { hereSinceMs: performance.now() };
+    for (let begun: Begun = 'not'; ; begun = here) {
       const step = await carryOut(host, part, begun);
       if ('result' in step) return { vm, ok: true };
       await delay(STEP_INTERVAL_MS);

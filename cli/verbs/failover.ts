@@ -9,6 +9,7 @@ interface Options {
   host?: string;
   force?: boolean;
   fencedBy?: string;
+  acceptDataLoss?: boolean;
 }
 
 export const failover: Verb = (program, context) => {
@@ -48,7 +49,7 @@ async function failoverHost(
   context: Context,
   vm: string | undefined,
   node: string,
-  { force, fencedBy }: Options,
+  { force, fencedBy, acceptDataLoss }: Options,
 ): Promise<void> {
   if (vm !== undefined) throw usage();
   if (force && !fencedBy?.trim()) {
@@ -56,7 +57,8 @@ async function failoverHost(
       hint: `romulus failover --host ${node} --force --fenced-by "NAME, how"`,
     });
   }
-  const asked = { kind: 'failoverHost' as const, node, ...(force && { fencedBy }) };
+  const how = { ...(force && { fencedBy }), ...(acceptDataLoss && { acceptDataLoss }) };
+  const asked = { kind: 'failoverHost' as const, node, ...how };
   await showWholeHost(context, await context.client().ask(asked), `runs here`);
 }
 

@@ -29,7 +29,7 @@ export type HostOrder =
   /** Every VM that runs on `node` goes to its backup; asked of `node` itself. */
   | { kind: 'drainHost'; node: string }
   /** Every VM of `node` that is on standby with the agent asked goes on there; `node` is dead, says `fencedBy`. */
-  | { kind: 'failoverHost'; node: string; fencedBy?: string };
+  | { kind: 'failoverHost'; node: string; fencedBy?: string; acceptDataLoss?: boolean };
 
 export type Job = VmOrder | HostOrder;
 
@@ -39,8 +39,9 @@ export type Job = VmOrder | HostOrder;
  */
 export function deduplicationId(job: Job): string {
   const forced = 'fencedBy' in job && job.fencedBy !== undefined ? '-forced' : '';
-  if (!('vm' in job)) return `${job.kind}${forced}-${job.node}`;
-  return `${job.kind}${forced}-${job.vm}-${job.term}`;
+  const lossy = 'acceptDataLoss' in job && job.acceptDataLoss ? '-lossy' : '';
+  const order = `${job.kind}${forced}${lossy}`;
+  return 'vm' in job ? `${order}-${job.vm}-${job.term}` : `${order}-${job.node}`;
 }
 
 /** What became of one VM of a whole host. */
@@ -85,7 +86,12 @@ const JobSchema = v.variant('kind', [
   }),
   v.object({ kind: v.literal('confirm'), ...about }),
   v.object({ kind: v.literal('drainHost'), node: NameSchema }),
-  v.object({ kind: v.literal('failoverHost'), node: NameSchema, fencedBy: v.exactOptional(Claim) }),
+  v.object({
+    kind: v.literal('failoverHost'),
+    node: NameSchema,
+    fencedBy: v.exactOptional(Claim),
+    acceptDataLoss: v.exactOptional(v.boolean()),
+  }),
 ]);
 
 /** Checks what came from outside, the API or Redis; USAGE names the first thing that is wrong. */

@@ -187,6 +187,16 @@ describe('a job about a whole host', () => {
     );
   });
 
+  it('that accepts data loss is not merged into one that does not', async () => {
+    const { open, opened } = gate();
+    host.hold = opened;
+    const plain = await jobs.add('b', { kind: 'failoverHost', node: 'a' });
+    const lossy = await jobs.add('b', { kind: 'failoverHost', node: 'a', acceptDataLoss: true });
+    expect(lossy.id).not.toBe(plain.id);
+    open();
+    await Promise.all([through(plain), through(lossy)]);
+  });
+
   it('names the VM that could not move, and moves the others', async () => {
     host.alive.add('mail');
     const view = await carriedOut({ kind: 'failoverHost', node: 'a' });
@@ -213,6 +223,15 @@ describe('a job about a whole host', () => {
   it('drains this host by handing over what runs here', async () => {
     const view = await carriedOut({ kind: 'drainHost', node: 'b' });
     expect(view.vms).toEqual([{ vm: 'mine', ok: true }]);
+    expect(host.asked).toEqual(['switchover mine']);
+  });
+
+  it('does not ask again for a VM that the backup did not take, and names it', async () => {
+    host.alive.add('mine');
+    const view = await carriedOut({ kind: 'drainHost', node: 'b' });
+    expect(view.vms).toEqual([
+      { vm: 'mine', ok: false, error: expect.objectContaining({ code: 'VM_BUSY' }) },
+    ]);
     expect(host.asked).toEqual(['switchover mine']);
   });
 

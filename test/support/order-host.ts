@@ -83,9 +83,15 @@ export class WritingHost implements OrderHost {
     return { vm, epoch, term: term + 1, decisionToRunningMs: 1, promiseWaitMs: 0 };
   }
 
+  /** Handed over, or taken back if it is among the `alive`, a little later. */
   async switchover(vm: string, term: number): Promise<VmStatus> {
     this.asked.push(`switchover ${vm}`);
-    this.put({ vm, role: 'backup', state: 'SYNCING', term: term + 1 });
+    this.put({ vm, role: 'primary', state: 'SWITCHING', term });
+    const back = this.alive.has(vm);
+    setTimeout(() => {
+      if (back) this.put({ vm, role: 'primary', state: 'PROTECTED', term });
+      else this.put({ vm, role: 'backup', state: 'SYNCING', term: term + 1 });
+    }, 400);
     return this.status(vm);
   }
 }

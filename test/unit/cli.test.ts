@@ -129,6 +129,62 @@ describe('failover', () => {
   });
 });
 
+describe('orders about a whole host', () => {
+  const view = { node: 'a', id: '7', kind: 'drainHost', percent: 0, vmCount: 2 };
+  const vms = [
+    { vm: 'db', ok: true },
+    { vm: 'web', ok: false, error: { code: 'VM_BUSY', message: 'web stays', hint: 'romulus status web' } },
+  ];
+
+  it('drain waits for its job, names what stayed and exits 1', async () => {
+    const views = [
+      { ...view, state: 'waiting', vms: [] },
+      { ...view, state: 'completed', percent: 100, vms },
+    ];
+    let asked: unknown;
+    await agentWith({
+      'GET /v1/status': () => ({ node: 'a', version: '0', vms: [] }),
+      'POST /v1/jobs': ({ body }) => {
+        asked = body;
+        return { ...view, state: 'waiting' };
+      },
+      'GET /v1/jobs/:node/:id': ({ params }) => {
+        expect(params).toEqual({ node: 'a', id: '7' });
+        return views.shift();
+      },
+    });
+    const run = await romulus('drain', '--api', api);
+    expect(asked).toEqual({ kind: 'drainHost', node: 'a' });
+    expect(run).toMatchObject({ code: 1, stdout: 'db left a\nweb: web stays\ntry: romulus status web\n' });
+  });
+
+  it('failover --host exits 0 when every VM runs here, and refuses a VM beside it', async () => {
+    let asked: unknown;
+    await agentWith({
+      'POST /v1/jobs': ({ body }) => {
+        asked = body;
+        return { ...view, kind: 'failoverHost', state: 'completed', vms: vms.slice(0, 1) };
+      },
+    });
+    const run = await romulus(
+      'failover',
+      '--host',
+      'b',
+      '--force',
+      '--fenced-by',
+      'ops',
+      '--json',
+      '--api',
+      api,
+    );
+    expect(asked).toEqual({ kind: 'failoverHost', node: 'b', fencedBy: 'ops' });
+    expect(run.code).toBe(0);
+    expect(JSON.parse(run.stdout).vms).toEqual([{ vm: 'db', ok: true }]);
+    expect((await romulus('failover', 'web', '--host', 'b', '--api', api)).code).toBe(2);
+    expect((await romulus('failover', '--host', 'b', '--force', '--api', api)).code).toBe(4);
+  });
+});
+
 describe('protect', () => {
   it('--wait returns once the first copy is through', async () => {
     const states = [
