@@ -6,6 +6,8 @@ import { type Disk, engine } from '../../native/index.ts';
 import { RomulusError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 
+/** An extent of the dirty map settles at its second rest after a write; one more for a write under way at the first. */
+const RESTS_AFTER_WRITE = 3;
 /** The dirty map's settled parts are let go this often; a power cut costs a resynchronisation of what was written since. */
 const REST_INTERVAL_MS = 10_000;
 
@@ -28,6 +30,7 @@ export class HostDisk {
   readonly #rest: NodeJS.Timeout;
   #writtenBytes = 0;
   #touched = false;
+  #restsLeft = 0;
   #onPressure: () => void = () => {};
 
   /** Opens and serves it, shut for writing. DISK_UNUSABLE when that cannot be. */
@@ -52,7 +55,9 @@ export class HostDisk {
       throw unusable(path, cause);
     }
     const rest = () => {
-      if (!this.#changedSinceRest()) return;
+      if (this.#changedSinceRest()) this.#restsLeft = RESTS_AFTER_WRITE;
+      if (this.#restsLeft === 0) return;
+      this.#restsLeft -= 1;
       this.disk.rest().catch((err) => log.error({ vm, err, path }, 'the disk image cannot be made durable'));
     };
     this.#rest = setInterval(rest, REST_INTERVAL_MS).unref();
@@ -73,13 +78,12 @@ export class HostDisk {
     this.disk.end();
   }
 
-  /** One rest more than there were changes: an extent becomes inactive at its second. */
   #changedSinceRest(): boolean {
     const { writtenBytes } = this.disk.counts();
     const changed = this.#touched || writtenBytes !== this.#writtenBytes;
-    this.#writtenBytes = changed ? writtenBytes : -1;
+    this.#writtenBytes = writtenBytes;
     this.#touched = false;
-    return changed || writtenBytes > 0;
+    return changed;
   }
 }
 
