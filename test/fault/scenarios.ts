@@ -141,6 +141,7 @@ export const scenarios: Scenario[] = [
       const { on } = await stage.roles();
       stage.links.cutBoth(nameOf(on.name), 'w');
       await delay(LONG_MS);
+      stage.links.heal();
       return cameOf(stage, on.name);
     },
   },
@@ -207,8 +208,7 @@ export const scenarios: Scenario[] = [
       stage.witness.signal('SIGSTOP');
       await stage.lab.pullPlug(on);
       await delay(LONG_MS);
-      if ((await stage.roles().catch(() => undefined)) !== undefined)
-        throw new Error('promoted without a witness');
+      if ((await stage.serving()) !== undefined) throw new Error('promoted without a witness');
       stage.witness.signal('SIGCONT');
       await stage.untilServes(other);
       return cameOf(stage, on.name);
@@ -224,7 +224,7 @@ export const scenarios: Scenario[] = [
       await stage.lab.pullPlug(on);
       await stage.witness.boot();
       await delay(LONG_MS);
-      const served = await stage.roles().catch(() => undefined);
+      const served = await stage.serving();
       await other.client.failover({
         vm: VM,
         force: true,

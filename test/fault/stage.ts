@@ -10,6 +10,7 @@ import type { VmStatus } from '../../shared/status.ts';
 
 export const SILENCE_MS = 2000;
 const SAMPLE_MS = 20;
+const ROLES_TIMEOUT_MS = 30_000;
 /** Agents, a guest and its copies, emulated, on loaded cores. */
 const SETTLE_TIMEOUT_MS = 120_000;
 
@@ -64,13 +65,23 @@ export class Stage {
     return [this.lab.primary, this.lab.backup];
   }
 
-  /** The host that runs the guest by right, and the other one. Throws if there is none. */
-  async roles(): Promise<{ on: AgentProcess; other: AgentProcess }> {
+  /** The host that runs the guest by right, and the other one; undefined while there is none. */
+  async serving(): Promise<{ on: AgentProcess; other: AgentProcess } | undefined> {
     const [alpha, beta] = this.agents;
-    const [a, b] = [await statusOf(alpha), await statusOf(beta)];
-    if (serves(a)) return { on: alpha, other: beta };
-    if (serves(b)) return { on: beta, other: alpha };
-    throw new Error(`no host serves: ${JSON.stringify([a, b])}`);
+    if (serves(await statusOf(alpha))) return { on: alpha, other: beta };
+    return serves(await statusOf(beta)) ? { on: beta, other: alpha } : undefined;
+  }
+
+  /** The same, once there is one: on loaded cores a primary may give its backup up for a moment. */
+  async roles(): Promise<{ on: AgentProcess; other: AgentProcess }> {
+    const deadline = performance.now() + ROLES_TIMEOUT_MS;
+    for (;;) {
+      const found = await this.serving();
+      if (found !== undefined) return found;
+      if (performance.now() > deadline)
+        throw new Error(`no host serves: ${JSON.stringify(await Promise.all(this.agents.map(statusOf)))}`);
+      await delay(SAMPLE_MS);
+    }
   }
 
   /** Resolves when the status of one host fits. */
