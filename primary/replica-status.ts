@@ -29,7 +29,7 @@ export function viewOf(facts: ReplicaFacts): ReplicaView {
   if (authority.phase === 'FENCED') return { state: 'FENCED', reason: fenced(authority) };
   if (facts.stopped) return { state: 'ENDED', reason: guestEnd };
   if (failure !== undefined) return { state: 'DEGRADED', reason: failure };
-  const degraded = { state: 'DEGRADED', reason: concernOf(facts) ?? lost } as const;
+  const degraded = { state: 'DEGRADED', reason: reasonOf(facts) } as const;
   switch (authority.phase) {
     case 'ENDED':
       return { state: 'ENDED', reason: guestEnd };
@@ -53,6 +53,19 @@ export function viewOf(facts: ReplicaFacts): ReplicaView {
     case 'STARTING':
       return authority.barred === undefined ? { state: 'STARTING', reason: concernOf(facts) } : degraded;
   }
+}
+
+/** Why the backup is lost comes before what follows from it, unless an operator must act on that first. */
+function reasonOf(facts: ReplicaFacts): RomulusError | undefined {
+  const concern = concernOf(facts);
+  const { lost, authority } = facts;
+  if (concern === undefined || lost === undefined) return concern ?? lost;
+  if (authority.barred !== undefined || concern.code !== 'DEGRADED') return concern;
+  const hint = lost.hint ?? concern.hint;
+  return new RomulusError(lost.code, `${lost.message}; ${concern.message}`, {
+    cause: lost,
+    ...(hint && { hint }),
+  });
 }
 
 function concernOf({ concern, authority }: ReplicaFacts): RomulusError | undefined {
