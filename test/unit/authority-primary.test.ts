@@ -4,7 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { stepPrimary } from '../../shared/control/authority-primary.ts';
 import { MemoryWitness } from '../../shared/control/memory-register.ts';
 import { defaultPolicy, type Policy } from '../../shared/control/policy.ts';
-import { type PrimaryEffect, type PrimaryEvent, startPrimary } from '../../shared/control/primary-state.ts';
+import {
+  type PrimaryEffect,
+  type PrimaryEvent,
+  primaryAfterPromotion,
+  startPrimary,
+} from '../../shared/control/primary-state.ts';
 
 const party = { vm: 'vm', self: 'a', peer: 'b' };
 
@@ -351,5 +356,18 @@ describe('without a witness', () => {
     const { term } = bench.state;
     expect(kinds(bench.feed({ on: 'confirm', term }))).toEqual(['persist', 'openGateFully']);
     expect(bench.state.term).toBeGreaterThan(term);
+  });
+});
+
+describe('a guest promoted by hand, without a witness', () => {
+  it('is protected again once its backup holds the resync, though no register was ever written', () => {
+    const bench = new Bench({ witness: false, onBackupLoss: 'hold' });
+    const start = { term: 2, nowMs: bench.nowMs };
+    [bench.state] = primaryAfterPromotion(party, bench.state.policy, undefined, start);
+    bench.pass(1000, 'answers');
+    bench.feed({ on: 'joinCapture', epoch: 10 });
+    expect(bench.state.phase).toBe('JOINING');
+    bench.ack(10);
+    expect(bench.state.phase).toBe('PROTECTED');
   });
 });
