@@ -1,10 +1,12 @@
 /** `romulus protect --dry-run`: checkpoints a live guest without sending anything, at several epoch lengths. */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { Capture } from '../primary/epoch/capture.ts';
+import { Capture, type CapturedChunk } from '../primary/epoch/capture.ts';
 import type { Source } from '../primary/hypervisor/source.ts';
 import { Samples } from '../shared/samples.ts';
+import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { compressPayload } from '../shared/wire/compression.ts';
+import { LinkRate } from '../shared/wire/link-rate.ts';
 
 export const DRY_RUN_EPOCHS_MS = [10, 25, 50, 100, 200, 500] as const;
 /** Each length is measured for this long, and for this many epochs at least. */
@@ -44,6 +46,7 @@ export async function dryRun(request: DryRunRequest): Promise<DryRunRow[]> {
   try {
     await capture.takeDirty();
     capture.dirty.setAll();
+    capture.skipUntouched();
     await capture.encodeRunning(async (chunks) => {
       for (const chunk of chunks) capture.release(chunk);
     });
@@ -68,6 +71,7 @@ async function measureEpochs(
   epochs: number,
   linkBitsPerS: number,
 ): Promise<DryRunRow> {
+  const codecs = new CodecChoice(new LinkRate(linkBitsPerS));
   const pauseMs = new Samples();
   const dirtyPages = new Samples();
   const commitMs = new Samples();
@@ -76,13 +80,14 @@ async function measureEpochs(
   const began = performance.now();
   for (let epoch = 1; epoch <= epochs; epoch++) {
     await delay(epochMs);
-    const checkpoint = await capture.checkpoint(epoch, async (chunks) => {
+    const drop = async (chunks: CapturedChunk[]) => {
       for (const chunk of chunks) capture.release(chunk);
-    });
+    };
+    const checkpoint = await capture.checkpoint(epoch, drop, [], codecs.grain);
     const packing = performance.now();
     let bytes = 0;
     for (const chunk of checkpoint.chunks) {
-      bytes += (await compressPayload(chunk, 'zstd1'))?.bytes ?? chunk.bytes;
+      bytes += (await compressPayload(chunk, codecs.best))?.bytes ?? chunk.bytes;
       capture.release(chunk);
     }
     const sendMs = (bytes * 8 * 1000) / linkBitsPerS;

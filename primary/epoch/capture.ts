@@ -121,11 +121,14 @@ export class Capture {
   }
 
   /** Encodes what is dirty now, while the guest runs, handing chunks to `spill` as slabs fill (pre-copy). */
-  async encodeRunning(spill: Spill): Promise<{ changedPages: number; payloadBytes: number }> {
+  async encodeRunning(
+    spill: Spill,
+    grain: Grain = 'bytes',
+  ): Promise<{ changedPages: number; payloadBytes: number }> {
     let changedPages = 0;
     let payloadBytes = 0;
     for (let complete = false; !complete; ) {
-      const result = await this.#ram.encode(this.dirty);
+      const result = await this.#ram.encode(this.dirty, grain);
       complete = result.complete;
       changedPages += result.dirtyPages - result.unchangedPages;
       payloadBytes += result.payloadBytes;
@@ -139,7 +142,7 @@ export class Capture {
     epoch: Epoch,
     spill: Spill,
     gates: readonly Pick<OutputGate, 'seal'>[] = [],
-    grain: Grain = 'words',
+    grain: Grain = 'bytes',
   ): Promise<Checkpoint> {
     const times: CaptureTimes = { stopMs: 0, captureMs: 0, resumeMs: 0, pauseMs: 0 };
     const began = performance.now();

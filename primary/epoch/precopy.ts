@@ -41,7 +41,7 @@ export async function precopy(
       await sendThrough(session, capture, 0, chunks);
       progress.sentBytes = session.sentBytes - sentBefore;
       if (round === 1) progress.percent = Math.floor(100 * (1 - capture.dirty.count() / totalPages));
-    });
+    }, session.codecs.grain);
     progress.percent = 100;
     await capture.takeDirty();
     if (changedPages <= FEW_PAGES || round >= MAX_ROUNDS || changedPages > before * CONVERGING_SHARE) return;
