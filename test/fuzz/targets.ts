@@ -108,8 +108,11 @@ const frames: Target = (next) => {
 const journal: Target = (next) => {
   const dir = mkdtempSync(join(tmpdir(), 'romulus-fuzz-'));
   try {
-    const whole = Buffer.concat([soundFrame(next), soundFrame(next), soundFrame(next)]);
-    writeFileSync(join(dir, 'epoch-1.committed'), mutate(whole, next));
+    // Damage to the file, or to one frame whose checksums were made right again: the second gets past them.
+    const frame = soundFrame(next);
+    const middle = next() < 0.5 ? frame : resealed(mutate(frame, next));
+    const whole = Buffer.concat([soundFrame(next), middle, soundFrame(next)]);
+    writeFileSync(join(dir, 'epoch-1.committed'), middle === frame ? mutate(whole, next) : whole);
     return refusesWith(/^IMAGE_CORRUPT$/, () => new Journal(dir, 'memory').read(1)).finally(() =>
       rmSync(dir, { recursive: true }),
     );
@@ -121,11 +124,17 @@ const journal: Target = (next) => {
 
 const chunks: Target = async (next) => {
   const raw = Buffer.alloc(2048 + Math.floor(next() * 20_000));
-  for (let at = 0; at < raw.length; at++) raw[at] = Math.floor(next() * next() * 256);
+  // Few values, long repeats: what does not compress would never reach a decompressor whole.
+  for (let at = 0; at < raw.length; ) {
+    const end = Math.min(raw.length, at + 1 + Math.floor(next() * 40));
+    raw.fill(Math.floor(next() * 8), at, end);
+    at = end;
+  }
   const tier = pick(['snappy', 'zstd1'] as const, next);
   const framed = { buffer: raw, offset: 0, bytes: raw.length, crc32c: 0 };
   const packed = await compressPayload(framed, tier);
-  const sound = packed?.buffer.subarray(packed.offset, packed.offset + packed.bytes) ?? raw;
+  if (packed === undefined) throw new Error('the input did not compress: nothing is tried');
+  const sound = packed.buffer.subarray(packed.offset, packed.offset + packed.bytes);
   const codec = tier === 'snappy' ? Codec.snappy : Codec.zstd;
   const named = next() < 0.9 ? raw.length : Math.floor(next() * 2 ** 32);
   return refusesWith(/^WIRE_/, async () => {
