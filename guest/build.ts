@@ -21,6 +21,7 @@ import { RomulusError } from '../shared/errors.ts';
 import { cacheDir } from './cache.ts';
 import { disk } from './disk.ts';
 import type { GuestFeature } from './feature.ts';
+import { addProgram } from './lay-out.ts';
 import { load } from './load.ts';
 import { database } from './postgres.ts';
 import { services } from './services.ts';
@@ -150,11 +151,7 @@ async function layOut(dir: string, root: string): Promise<void> {
   for (const applet of ['sh', 'mount', 'sed', 'insmod', 'grep', 'poweroff', 'dd', 'sync']) {
     await command('ln', ['-s', 'busybox', join(root, 'bin', applet)], dir);
   }
-  await command(
-    'gcc',
-    ['-O2', '-static', '-o', join(root, 'bin', 'heartbeat'), join(sourceDir, 'heartbeat.c')],
-    dir,
-  );
+  await addProgram(root, sourceDir, 'heartbeat', command);
   await copyFile(join(sourceDir, 'init'), join(root, 'init'));
   await chmod(join(root, 'init'), 0o755);
 }

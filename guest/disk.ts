@@ -1,8 +1,7 @@
 /** Adds a disk and its workload to the demo guest: virtio modules, `diskcheck`. */
 
-import { chmod, copyFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Command, GuestFeature } from './feature.ts';
+import { addProgram, addScript } from './lay-out.ts';
 
 /** In the order in which guest/disk loads them. */
 export const diskModules = [
@@ -17,8 +16,6 @@ export const diskModules = [
 export const disk: GuestFeature = { sources: ['diskcheck.c', 'disk'], modules: diskModules, add: addDisk };
 
 async function addDisk(root: string, sourceDir: string, command: Command): Promise<void> {
-  const diskcheck = ['-O2', '-static', '-o', join(root, 'bin', 'diskcheck'), join(sourceDir, 'diskcheck.c')];
-  await command('gcc', diskcheck, root);
-  await copyFile(join(sourceDir, 'disk'), join(root, 'bin', 'disk'));
-  await chmod(join(root, 'bin', 'disk'), 0o755);
+  await addProgram(root, sourceDir, 'diskcheck', command);
+  await addScript(root, sourceDir, 'disk');
 }

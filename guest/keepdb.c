@@ -5,16 +5,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "server.h"
 
 enum { PORT = 7002, USER = 65534 };
 #define ROOT "/db"
@@ -60,10 +60,8 @@ static void crash(void) {
 int main(void) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   start();
-  int server = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-  if (bind(server, (struct sockaddr *)&address, sizeof address) < 0 || listen(server, 4) < 0) fail("listen");
+  int server = listen_on(PORT, 4);
+  if (server < 0) fail("listen");
   for (;;) {
     int client = accept(server, NULL, NULL);
     char word[8] = "";

@@ -9,7 +9,7 @@ import { RomulusError } from '../shared/errors.ts';
 import { cacheDir } from './cache.ts';
 import { diskModules } from './disk.ts';
 import type { Command, GuestFeature } from './feature.ts';
-import { librariesOf } from './services.ts';
+import { addProgram, addScript, librariesOf } from './lay-out.ts';
 
 const run = promisify(execFile);
 const VERSION = '15';
@@ -44,19 +44,14 @@ CREATE TABLE ledger (client int, n bigint, note text, PRIMARY KEY (client, n));
 
 /** The cloud kernel has ext4 built in. */
 export const database: GuestFeature = {
-  sources: ['keepdb.c', 'database'],
+  sources: ['keepdb.c', 'server.h', 'database'],
   modules: diskModules,
   add: addDatabase,
 };
 
 async function addDatabase(root: string, sourceDir: string, command: Command): Promise<void> {
-  await command(
-    'gcc',
-    ['-O2', '-static', '-o', join(root, 'bin', 'keepdb'), join(sourceDir, 'keepdb.c')],
-    root,
-  );
-  await copyFile(join(sourceDir, 'database'), join(root, 'bin', 'database'));
-  await chmod(join(root, 'bin', 'database'), 0o755);
+  await addProgram(root, sourceDir, 'keepdb', command);
+  await addScript(root, sourceDir, 'database');
   await command('ln', ['-sf', 'busybox', join(root, 'bin', 'mkdir')], root);
 }
 

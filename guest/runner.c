@@ -1,11 +1,8 @@
 /* Runs what it is told on TCP port 7004, one line for the shell a connection, and answers with what that printed. */
-#include <netinet/in.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "server.h"
 
 enum { PORT = 7004, LINE = 4096 };
 
@@ -20,19 +17,4 @@ static void serve(int client) {
   exit(1);
 }
 
-int main(void) {
-  signal(SIGCHLD, SIG_IGN);
-  int server = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-  if (bind(server, (struct sockaddr *)&address, sizeof address) < 0 || listen(server, 4) < 0) {
-    perror("runner");
-    return 1;
-  }
-  for (;;) {
-    int client = accept(server, NULL, NULL);
-    if (client < 0) continue;
-    if (fork() == 0) serve(client);
-    close(client);
-  }
-}
+int main(void) { return serve_each("runner", PORT, 4, serve); }

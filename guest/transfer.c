@@ -3,14 +3,13 @@
  * pseudo-random stream, or "put N\n", sends these bytes itself, and is told "ok\n" or "bad at OFFSET\n".
  */
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "server.h"
 
 #define PORT 7000
 #define BLOCK 16384
@@ -70,19 +69,4 @@ static void serve(int client) {
   exit(0);
 }
 
-int main(void) {
-  signal(SIGCHLD, SIG_IGN);
-  int server = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-  if (bind(server, (struct sockaddr *)&address, sizeof address) < 0 || listen(server, 8) < 0) {
-    perror("transfer");
-    return 1;
-  }
-  for (;;) {
-    int client = accept(server, NULL, NULL);
-    if (client < 0) continue;
-    if (fork() == 0) serve(client);
-    close(client);
-  }
-}
+int main(void) { return serve_each("transfer", PORT, 8, serve); }

@@ -13,7 +13,7 @@ import { RomulusError } from '../../shared/errors.ts';
 import { PAGES_PER_RECORD } from '../../shared/hypervisor/xen-records.ts';
 import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
 import { type ReadPages, saveFile } from '../../shared/hypervisor/xen-stream.ts';
-import { domainNumber, xl } from '../../shared/hypervisor/xl.ts';
+import { domainNumber, parseHostInfo, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
 import type { StandbyFiles, Target } from './target.ts';
 import { removeIncoming, WarmDomain } from './xen-warm.ts';
@@ -38,9 +38,8 @@ export class XenTarget implements Target {
   }
 
   async check(spec: VmSpec, geometry: Geometry): Promise<void> {
-    const info = await xl('info');
-    const field = (name: string): string => new RegExp(`^${name} *: *(.*)$`, 'm').exec(info)?.[1] ?? '';
-    const here = `xen ${field('xen_major')}.${field('xen_minor')}`;
+    const { release, freeBytes } = parseHostInfo(await xl('info'));
+    const here = `xen ${release}`;
     if (here !== geometry.hypervisor)
       throw new RomulusError(
         'HV_UNSUPPORTED',
@@ -49,7 +48,6 @@ export class XenTarget implements Target {
           hint: 'run the same Xen release on both hosts',
         },
       );
-    const freeBytes = Number(field('free_memory')) * 1024 * 1024;
     if (freeBytes < geometry.ramBytes + DOMAIN_OVERHEAD_BYTES)
       throw new RomulusError(
         'HV_UNSUPPORTED',

@@ -160,10 +160,7 @@ export class AgentMetrics {
       registers: [this.registry],
       collect() {
         this.reset();
-        for (const vm of source.statuses()) {
-          const now = value(vm);
-          if (now !== undefined) this.set({ vm: vm.vm, role: vm.role }, now);
-        }
+        for (const [labels, now] of valuesOf(source.statuses(), value)) this.set(labels, now);
       },
     });
   }
@@ -177,10 +174,7 @@ export class AgentMetrics {
       registers: [this.registry],
       collect() {
         this.reset();
-        for (const vm of source.statuses()) {
-          const now = value(vm);
-          if (now !== undefined) this.inc({ vm: vm.vm, role: vm.role }, now);
-        }
+        for (const [labels, now] of valuesOf(source.statuses(), value)) this.inc(labels, now);
       },
     });
   }
@@ -248,4 +242,15 @@ function known(state: ProtectionState): readonly ProtectionState[] {
 
 function seconds(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : ms / 1000;
+}
+
+/** Of the VMs that have such a value, with their labels. */
+function* valuesOf(
+  statuses: VmStatus[],
+  value: VmGauge[2],
+): Generator<[labels: { vm: string; role: string }, now: number]> {
+  for (const status of statuses) {
+    const now = value(status);
+    if (now !== undefined) yield [{ vm: status.vm, role: status.role }, now];
+  }
 }

@@ -18,7 +18,7 @@ import {
   checkNode,
   checkUserfaultfd,
 } from './system.ts';
-import { checkXen } from './xen.ts';
+import { checkXen, xenFacts } from './xen.ts';
 
 /** `configFlag` and `apiFlag` as given on the command line. */
 export async function examine(configFlag?: string, apiFlag?: string): Promise<Finding[]> {
@@ -32,7 +32,7 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     checkUserfaultfd(),
     checkKvm(),
     checkOutputGate(),
-    ...checkXen(),
+    ...checkXen(await xenFacts()),
     checkImageDir(config.imageDir, guestBytes),
     checkFreeMemory(guestBytes),
     ...findings,

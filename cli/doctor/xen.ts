@@ -1,9 +1,9 @@
 /** Checks of a Xen host: the release, the libraries and the addon for exactly that release, HAP, memory left for standbys. */
 
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { formatBytes } from '../../shared/config.ts';
+import { parseHostInfo, xlWithin } from '../../shared/hypervisor/xl.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** The release whose stream and interfaces this build was written for and tried on (docs/xen.md). */
@@ -24,11 +24,11 @@ export interface XenFacts {
   hasAddon: boolean;
 }
 
-export function xenFacts(): XenFacts {
+export async function xenFacts(): Promise<XenFacts> {
   const dom0 = readIfThere('/proc/xen/capabilities').includes('control_d');
   return {
     dom0,
-    info: dom0 ? xlInfo() : undefined,
+    info: dom0 ? await xlWithin(XL_TIMEOUT_MS, 'info').catch(() => undefined) : undefined,
     hasLibrary: (release) =>
       ['/usr/lib/x86_64-linux-gnu', '/usr/lib64', '/usr/local/lib'].some((dir) =>
         existsSync(`${dir}/libxenctrl.so.${release}`),
@@ -38,7 +38,7 @@ export function xenFacts(): XenFacts {
 }
 
 /** One line on a machine that is no Xen host; all of them in a dom0. */
-export function checkXen(facts: XenFacts = xenFacts()): Finding[] {
+export function checkXen(facts: XenFacts): Finding[] {
   if (!facts.dom0) {
     const texts = { found: 'not a Xen host', needed: 'only for guests of Xen', fix: '' };
     return [finding('xen', 'Xen', 'info', texts)];
@@ -52,10 +52,7 @@ export function checkXen(facts: XenFacts = xenFacts()): Finding[] {
     };
     return [finding('xen', 'Xen', 'missing', texts)];
   }
-  const field = (name: string): string => new RegExp(`^${name} *: *(.*)$`, 'm').exec(info)?.[1] ?? '';
-  const release = `${field('xen_major')}.${field('xen_minor')}`;
-  const capabilities = field('virt_caps').split(' ');
-  const freeBytes = Number(field('free_memory')) * MiB;
+  const { release, freeBytes, capabilities } = parseHostInfo(info);
   return [
     finding('xen', 'Xen', release === XEN_RELEASE ? 'ok' : 'missing', {
       found: release,
@@ -90,18 +87,6 @@ function addonIsThere(): boolean {
     return existsSync(createRequire(import.meta.url).resolve('#xen'));
   } catch {
     return false; // not built: the import of package.json leads nowhere
-  }
-}
-
-function xlInfo(): string | undefined {
-  try {
-    return execFileSync('xl', ['info'], {
-      encoding: 'utf8',
-      timeout: XL_TIMEOUT_MS,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-  } catch {
-    return undefined;
   }
 }
 

@@ -2,8 +2,11 @@
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { RomulusError } from '../../shared/errors.ts';
 import { GUEST_ADDRESS, type Segment } from './segment.ts';
+
+const CONNECT_POLL_MS = 200;
 
 export class Connection {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
@@ -60,6 +63,26 @@ export class Connection {
   async close(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#ended;
+  }
+}
+
+/** Makes clients until one is answered; gives up with what the last try threw. A guest that boots refuses at first. */
+export async function untilAnswered<Client extends { close(): Promise<void> }>(
+  timeoutMs: number,
+  connect: () => Client,
+  ask: (client: Client) => Promise<unknown>,
+): Promise<Client> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const client = connect();
+    try {
+      await ask(client);
+      return client;
+    } catch (thrown) {
+      await client.close();
+      if (performance.now() > deadline) throw thrown;
+      await delay(CONNECT_POLL_MS);
+    }
   }
 }
 

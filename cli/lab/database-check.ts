@@ -6,6 +6,7 @@ import { POSTGRES_DIR } from '../../guest/postgres.ts';
 import { Connection } from './connection.ts';
 import { PostgresClient } from './postgres-client.ts';
 import { GUEST_ADDRESS, type Segment } from './segment.ts';
+import { WriteLoop } from './write-loop.ts';
 
 const CRASH_PORT = 7002;
 /** Everything in the heap is in the index, for every index; and every page of every table is sound. */
@@ -24,8 +25,7 @@ SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM 
 export class DatabaseLedger {
   readonly client: number;
   readonly #connection: PostgresClient;
-  #stopped = false;
-  #writing: Promise<void> = Promise.resolve();
+  readonly #writes = new WriteLoop();
   /** Rows 1 to this were acknowledged. */
   acknowledged: number;
 
@@ -42,26 +42,20 @@ export class DatabaseLedger {
   }
 
   start(): void {
-    this.#writing = this.#write();
-    this.#writing.catch(() => {}); // stop() tells
+    this.#writes.start(async () => {
+      const n = this.acknowledged + 1;
+      await this.#connection.query(`INSERT INTO ledger VALUES (${this.client}, ${n}, 'row ${n}')`);
+      this.acknowledged = n;
+    });
   }
 
   /** Rejects if the connection broke meanwhile. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#writing;
+  stop(): Promise<void> {
+    return this.#writes.stop();
   }
 
   close(): Promise<void> {
     return this.#connection.close();
-  }
-
-  async #write(): Promise<void> {
-    while (!this.#stopped) {
-      const n = this.acknowledged + 1;
-      await this.#connection.query(`INSERT INTO ledger VALUES (${this.client}, ${n}, 'row ${n}')`);
-      this.acknowledged = n;
-    }
   }
 }
 

@@ -35,20 +35,7 @@ export class Links<Name extends string> {
 
   /** Nothing that `from` sends reaches `to` any more; the other direction is untouched. */
   cut(from: Name, to: Name): void {
-    const device = this.#device(from, to);
-    ip(
-      '-n',
-      this.#namespace(from),
-      'neighbour',
-      'replace',
-      this.address(to, from),
-      'lladdr',
-      NOBODY,
-      'dev',
-      device,
-      'nud',
-      'permanent',
-    );
+    this.#send(from, to, NOBODY);
   }
 
   cutBoth(a: Name, b: Name): void {
@@ -78,7 +65,7 @@ export class Links<Name extends string> {
 
   #join(a: Name, b: Name): void {
     const [inA, inB] = [this.#namespace(a), this.#namespace(b)];
-    const [deviceA, deviceB] = [this.#device(a, b), this.#device(b, a)];
+    const [deviceA, deviceB] = [this.#device(b), this.#device(a)];
     ip('-n', inA, 'link', 'add', deviceA, 'type', 'veth', 'peer', 'name', deviceB, 'netns', inB);
     for (const [namespace, device, address] of [
       [inA, deviceA, this.address(a, b)],
@@ -98,25 +85,19 @@ export class Links<Name extends string> {
       'exec',
       this.#namespace(to),
       'cat',
-      `/sys/class/net/${this.#device(to, from)}/address`,
+      `/sys/class/net/${this.#device(from)}/address`,
     ).trim();
-    ip(
-      '-n',
-      this.#namespace(from),
-      'neighbour',
-      'replace',
-      this.address(to, from),
-      'lladdr',
-      mac,
-      'dev',
-      this.#device(from, to),
-      'nud',
-      'permanent',
-    );
+    this.#send(from, to, mac);
+  }
+
+  /** Where frames of `from` for the address of `to` go. */
+  #send(from: Name, to: Name, mac: string): void {
+    const entry = [this.address(to, from), 'lladdr', mac, 'dev', this.#device(to), 'nud', 'permanent'];
+    ip('-n', this.#namespace(from), 'neighbour', 'replace', ...entry);
   }
 
   /** The end of a link at a host is named after where it leads. */
-  #device(_at: Name, towards: Name): string {
+  #device(towards: Name): string {
     return `to-${towards}`;
   }
 

@@ -1,12 +1,10 @@
 /** One connection to the guest's PostgreSQL: its simple query protocol, over the lab's own way into the segment. */
 
-import { setTimeout as delay } from 'node:timers/promises';
-import { Connection } from './connection.ts';
+import { Connection, untilAnswered } from './connection.ts';
 import type { Segment } from './segment.ts';
 
 const POSTGRES_PORT = 5432;
 const PROTOCOL = 196_608;
-const CONNECT_POLL_MS = 300;
 /** An answer of a test is never longer. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -19,19 +17,12 @@ export class PostgresClient {
   }
 
   /** Connects as soon as the database answers queries; gives up with what the last try threw. */
-  static async open(segment: Segment, timeoutMs: number): Promise<PostgresClient> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const client = new PostgresClient(new Connection(segment, POSTGRES_PORT));
-      try {
-        await client.#start();
-        return client;
-      } catch (thrown) {
-        await client.close();
-        if (performance.now() > deadline) throw thrown;
-        await delay(CONNECT_POLL_MS);
-      }
-    }
+  static open(segment: Segment, timeoutMs: number): Promise<PostgresClient> {
+    return untilAnswered(
+      timeoutMs,
+      () => new PostgresClient(new Connection(segment, POSTGRES_PORT)),
+      (client) => client.#start(),
+    );
   }
 
   /** The rows of one statement, as text. Throws what the server says is wrong, or that the connection has ended. */

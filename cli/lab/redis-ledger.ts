@@ -2,18 +2,17 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Samples } from '../../shared/samples.ts';
-import { Connection } from './connection.ts';
+import { Connection, untilAnswered } from './connection.ts';
 import type { Segment } from './segment.ts';
+import { WriteLoop } from './write-loop.ts';
 
 const REDIS_PORT = 6379;
-const CONNECT_POLL_MS = 200;
 const REPLY_END = '\r\n';
 
 export class RedisLedger {
   readonly #connection: Connection;
   #received = '';
-  #stopped = false;
-  #writing: Promise<void> = Promise.resolve();
+  readonly #writes = new WriteLoop();
   /** Writes acknowledged: keys w1 to wN, each with its number as its value. */
   acknowledged = 0;
   /** Longest time between two acknowledgements. */
@@ -24,19 +23,12 @@ export class RedisLedger {
   }
 
   /** Connects as soon as Redis answers in the guest; gives up with what the last try threw. */
-  static async open(segment: Segment, timeoutMs: number): Promise<RedisLedger> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const ledger = new RedisLedger(new Connection(segment, REDIS_PORT));
-      try {
-        await ledger.#call('PING');
-        return ledger;
-      } catch (thrown) {
-        await ledger.close();
-        if (performance.now() > deadline) throw thrown;
-        await delay(CONNECT_POLL_MS);
-      }
-    }
+  static open(segment: Segment, timeoutMs: number): Promise<RedisLedger> {
+    return untilAnswered(
+      timeoutMs,
+      () => new RedisLedger(new Connection(segment, REDIS_PORT)),
+      (ledger) => ledger.#call('PING'),
+    );
   }
 
   get survived(): boolean {
@@ -45,14 +37,20 @@ export class RedisLedger {
 
   /** Writes one after the other, each acknowledged before the next, until stop(). */
   start(): void {
-    this.#writing = this.#write();
-    this.#writing.catch(() => {}); // stop() tells
+    let last = performance.now();
+    this.#writes.start(async () => {
+      const next = this.acknowledged + 1;
+      await this.#call(`SET w${next} ${next}`);
+      this.acknowledged = next;
+      const now = performance.now();
+      this.longestGapMs = Math.max(this.longestGapMs, now - last);
+      last = now;
+    });
   }
 
   /** Ends the writing and waits for the last acknowledgement; rejects if the connection was lost. */
   stop(): Promise<void> {
-    this.#stopped = true;
-    return this.#writing;
+    return this.#writes.stop();
   }
 
   /** Acknowledged writes that Redis does not know, asked over the same connection. */
@@ -82,18 +80,6 @@ export class RedisLedger {
 
   close(): Promise<void> {
     return this.#connection.close();
-  }
-
-  async #write(): Promise<void> {
-    let last = performance.now();
-    while (!this.#stopped) {
-      const next = this.acknowledged + 1;
-      await this.#call(`SET w${next} ${next}`);
-      this.acknowledged = next;
-      const now = performance.now();
-      this.longestGapMs = Math.max(this.longestGapMs, now - last);
-      last = now;
-    }
   }
 
   /** One inline command; a status or bulk reply's text, '' for nil. */

@@ -1,6 +1,7 @@
 /** The failure list, as far as one machine can stage it: what is done, and what must come of it. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { AgentProcess } from '../../cli/lab/agent-process.ts';
 import { VM } from '../../cli/lab/lab.ts';
 import { SILENCE_MS, type Stage } from './stage.ts';
 
@@ -32,6 +33,15 @@ const FLAP_MS = SILENCE_MS / 4;
 /** Who serves after the failure, against who did before. */
 async function cameOf(stage: Stage, before: string): Promise<Outcome> {
   return (await stage.roles()).on.name === before ? 'stays' : 'moves';
+}
+
+/** The operator confirms where that is asked for; a VM that came back to PROTECTED by itself has nothing to confirm. */
+async function confirmIfAsked(stage: Stage, on: AgentProcess): Promise<void> {
+  await stage.until(
+    on,
+    (status) => status?.reason?.includes('confirm') === true || status?.state === 'PROTECTED',
+  );
+  await on.client.confirm(VM).catch(() => {});
 }
 
 export const scenarios: Scenario[] = [
@@ -245,11 +255,7 @@ export const scenarios: Scenario[] = [
       await stage.witness.boot();
       await delay(LONG_MS);
       const outcome = await cameOf(stage, on.name);
-      await stage.until(
-        on,
-        (status) => status?.reason?.includes('confirm') === true || status?.state === 'PROTECTED',
-      );
-      await on.client.confirm(VM).catch(() => {});
+      await confirmIfAsked(stage, on);
       return outcome;
     },
   },
@@ -269,11 +275,7 @@ export const scenarios: Scenario[] = [
       await first.on.start();
       await delay(LONG_MS);
       const outcome = await cameOf(stage, on.name);
-      await stage.until(
-        on,
-        (status) => status?.reason?.includes('confirm') === true || status?.state === 'PROTECTED',
-      );
-      await on.client.confirm(VM).catch(() => {});
+      await confirmIfAsked(stage, on);
       return outcome;
     },
   },

@@ -3,15 +3,14 @@
 import { judgeHistory } from '../../cli/lab/history.ts';
 import { Observer } from '../../cli/lab/observer.ts';
 import { Segment } from '../../cli/lab/segment.ts';
-import { random } from '../support/random.ts';
 import { type Fault, faults, historyLab, strike } from './history.ts';
+import { Soak } from './soak-frame.ts';
 
-const count = Number(process.argv[2] ?? 10);
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
-const next = random(seed);
 const MIN_FAULT_MS = 1000;
 const MAX_FAULT_MS = 10_000;
 
+const soak = new Soak(10);
+const { count, failures, next } = soak;
 const done: Record<Fault, number> = {
   'power cut': 0,
   stop: 0,
@@ -19,41 +18,28 @@ const done: Record<Fault, number> = {
   'link cut': 0,
   'link cut and failover': 0,
 };
-const failures: object[] = [];
-let rounds = 0;
 let answers = 0;
-let stopped = false;
-process.on('SIGTERM', () => {
-  stopped = true; // the round under way is finished, and what was done is reported
-});
 
 const segment = Segment.create();
 const lab = await historyLab(segment);
 let observer: Observer | undefined;
-try {
-  await lab.start();
-  await lab.protect();
+
+async function play(): Promise<void> {
   observer = new Observer(segment);
   let [from, to] = [lab.primary, lab.backup];
-  while (rounds < count && !stopped) {
+  for (let round = 1; round <= count && !soak.stopped; round++) {
     const fault = faults[Math.floor(next() * faults.length)] as Fault;
     const forMs = MIN_FAULT_MS + next() * (MAX_FAULT_MS - MIN_FAULT_MS);
     const runs = await strike(fault, forMs, lab, from, to, observer);
     if (runs === to) [from, to] = [to, from];
-    rounds += 1;
     done[fault] += 1;
     const wrong = judgeHistory(observer.sayings);
-    if (wrong.length > 0)
-      failures.push({ round: rounds, fault, forMs, wrong: wrong.slice(0, 10), of: wrong.length });
+    if (wrong.length > 0) failures.push({ round, fault, forMs, wrong: wrong.slice(0, 10), of: wrong.length });
     answers = observer.sayings.length;
-    process.stderr.write(`\r${rounds} faults, ${answers} answers, ${failures.length} failures   `);
-    if (wrong.length > 0) break; // every later judgement would find the same again
+    process.stderr.write(`\r${round} faults, ${answers} answers, ${failures.length} failures   `);
+    if (wrong.length > 0) return; // every later judgement would find the same again
   }
-} catch (thrown) {
-  failures.push({ what: 'the soak itself', error: String(thrown) });
-} finally {
-  await observer?.close();
-  await lab.close({ keep: failures.length > 0 });
 }
-console.log(JSON.stringify({ seed, faults: done, answers, failures }));
-process.exitCode = failures.length > 0 ? 1 : 0;
+
+await soak.run(lab, play, async () => observer?.close());
+soak.report({ faults: done, answers });

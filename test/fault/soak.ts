@@ -3,7 +3,6 @@
 import type { AgentProcess } from '../../cli/lab/agent-process.ts';
 import { Lab } from '../../cli/lab/lab.ts';
 import { Samples } from '../../shared/samples.ts';
-import { random } from '../support/random.ts';
 import {
   backupCrashPoints,
   killBackup,
@@ -11,20 +10,15 @@ import {
   primaryCrashPoints,
   pullPlugAndSwap,
 } from './kills.ts';
+import { Soak } from './soak-frame.ts';
 
-const count = Number(process.argv[2] ?? 20);
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
-const next = random(seed);
+const soak = new Soak(20);
+const { count, failures, next } = soak;
 const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
 
-const failures: object[] = [];
 const kills = { backupAgent: 0, primaryAgent: 0, host: 0 };
 const running = new Samples(Math.max(1, count));
 const lab = await Lab.create({ memoryMiB: 128, epochMs: 25, workload: { structureMiB: 16 } });
-let stopped = false;
-process.on('SIGTERM', () => {
-  stopped = true; // the round under way is finished, and what was done is reported
-});
 
 function judge(what: keyof typeof kills, outcome: object, good: boolean): void {
   kills[what] += 1;
@@ -43,19 +37,12 @@ async function round(from: AgentProcess, to: AgentProcess): Promise<void> {
   judge('host', host, host.imageWhole && host.ticked && host.faults.length === 0);
 }
 
-try {
-  await lab.start();
-  await lab.protect();
+await soak.run(lab, async () => {
   let [from, to] = [lab.primary, lab.backup];
-  while (kills.host < count && !stopped) {
+  while (kills.host < count && !soak.stopped) {
     await round(from, to);
     [from, to] = [to, from];
   }
-} catch (thrown) {
-  failures.push({ what: 'the soak itself', error: String(thrown) });
-} finally {
-  await lab.close({ keep: failures.length > 0 });
-}
+});
 const decisionToRunningMs = { p50: running.quantile(0.5), p99: running.quantile(0.99) };
-console.log(JSON.stringify({ seed, kills, failures, decisionToRunningMs }));
-process.exitCode = failures.length > 0 ? 1 : 0;
+soak.report({ kills, decisionToRunningMs });

@@ -41,7 +41,7 @@ let primary: Primary;
 let register: MemoryRegister;
 let gate: ToldGate;
 
-async function protect(options: Partial<ReplicaOptions> = {}): Promise<void> {
+async function createPrimary(options: Partial<ReplicaOptions> = {}): Promise<void> {
   await backup.start();
   primary = await Primary.create(
     backup.endpoint,
@@ -53,6 +53,10 @@ async function protect(options: Partial<ReplicaOptions> = {}): Promise<void> {
       ...options,
     },
   );
+}
+
+async function protect(options: Partial<ReplicaOptions> = {}): Promise<void> {
+  await createPrimary(options);
   const isProtected = primary.trail.state('PROTECTED');
   await primary.replica.start();
   await isProtected;
@@ -161,16 +165,7 @@ describe('a primary and its backup with a witness', () => {
 
 describe('a term that cannot be saved', () => {
   it('stops the authority visibly, and nothing is served in it', async () => {
-    await backup.start();
-    primary = await Primary.create(
-      backup.endpoint,
-      {},
-      {
-        register,
-        gates: [gate],
-        protection: { failover: 'auto', onBackupLoss: 'solo', silenceMs: SILENCE_MS },
-      },
-    );
+    await createPrimary();
     primary.term.save = () => Promise.reject(new RomulusError('IMAGE_IO', 'the term file cannot be written'));
     const degraded = primary.trail.state('DEGRADED');
     await primary.replica.start();
