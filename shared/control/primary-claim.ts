@@ -12,11 +12,11 @@ export function claimOf(state: PrimaryState, nowMs: number): RegisterEntry | und
   const { register } = state.witness;
   if (policy.witness && !dialogue.hasAnswered(state.witness)) return undefined;
   if (state.barred !== undefined) return confirmedByOperator(state);
-  if (register === undefined && phase === 'STARTING')
+  if (register === undefined) {
+    if (phase !== 'STARTING') return undefined;
     return { term: Math.max(term, 1), owner: party.self, mode: 'SYNCING', syncEpoch: 0 };
-  // Without a witness nothing is written down: one promoted by hand and restarted begins as what it is, alone.
-  if (register === undefined && policy.witness) return undefined;
-  const { owner, mode, syncEpoch } = register ?? { owner: party.self, mode: 'SOLO' as const, syncEpoch: 0 };
+  }
+  const { mode, syncEpoch } = register;
   const mine = { term, owner: party.self, syncEpoch };
   const restarted = dialogue.needsConfirming(state.witness);
   switch (phase) {
@@ -44,7 +44,7 @@ export function claimOf(state: PrimaryState, nowMs: number): RegisterEntry | und
     case 'HANDED': {
       const overdue = nowMs - state.phaseMs >= policy.reclaimAfterMs;
       if (restarted && !peerProvenSinceRestart(state)) return confirmedByOperator(state);
-      if (restarted) return { term, owner, mode, syncEpoch };
+      if (restarted) return { term, owner: register.owner, mode, syncEpoch };
       if (!overdue || !state.guestAlive || !policy.witness) return undefined;
       return { ...mine, term: term + 1, mode: 'SOLO' };
     }

@@ -154,6 +154,11 @@ export function primaryAfterPromotion(
 ): Step<PrimaryState, PrimaryEffect> {
   const state = startPrimary(party, policy, { ...start, paused: false, serving: true });
   state.witness = { ...state.witness, register, liveRunId: register?.runId ?? '', answeredMs: start.nowMs };
+  // Where there is no witness each side keeps a register of its own, and this side's begins here.
+  if (!policy.witness && register === undefined) {
+    const alone = { term: start.term, owner: party.self, mode: 'SOLO', syncEpoch: 0 } as const;
+    state.witness = dialogue.writeLocally(state.witness, alone, start.nowMs);
+  }
   state.phase = 'SOLO';
   return [state, [{ do: 'openGateFully' }]];
 }
