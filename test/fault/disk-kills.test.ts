@@ -34,7 +34,9 @@ describe('a replicated disk under kill -9 of the backup', { timeout: TIMEOUT_MS 
       'backup.applied',
     ]) {
       const outcome = await killBackup(lab, lab.primary, lab.backup, point, 20);
-      expect(outcome, point).toEqual({ imageWhole: true, resumed: true, faults: [] });
+      // Not `resumed`: what the disk's cache gathered while the backup was away may outgrow the engine's slabs, and an
+      // epoch that left while the guest was paused cannot be sent twice, so a kill in its midst takes a full copy.
+      expect(outcome, point).toMatchObject({ imageWhole: true, faults: [] });
     }
     // The last kill has the last word: nothing runs on the backup between it and the failover but its recovery.
     await lab.backup.end('SIGKILL');

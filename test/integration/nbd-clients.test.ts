@@ -106,6 +106,7 @@ describe('NBD clients of others', { timeout: TIMEOUT_MS }, () => {
       '--fsync=64',
       '--verify=crc32c',
       '--do_verify=1',
+      '--verify_state_save=0',
       `--output=${join(disk.dir, 'fio.log')}`,
     ]);
   });
