@@ -14,7 +14,7 @@ export interface Geometry {
   /** Bytes of the guest-memory index space: page p lives at p * 4096. Holes stay zero. */
   ramBytes: number;
   cpus: number;
-  /** Hypervisor build that wrote the device state, as it reports itself ("qemu 7.2.22"). */
+  /** Hypervisor build that wrote the device state, as it reports itself ("qemu 7.2.22/kvm"). */
   hypervisor: string;
 }
 

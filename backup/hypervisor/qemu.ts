@@ -53,7 +53,7 @@ export class QemuTarget implements Target {
     }
     const version = await installedVersion();
     if (!sameSeries(version, geometry.hypervisor)) {
-      const hint = `install the same QEMU series on both hosts (${geometry.hypervisor})`;
+      const hint = `both hosts need the same QEMU series and accelerator (${geometry.hypervisor}); ROMULUS_ACCEL=tcg does without KVM`;
       throw unsupported(`the primary runs ${geometry.hypervisor}, this host has ${version}`, hint);
     }
     if (geometry.ramBytes !== spec.memoryBytes) {

@@ -1,9 +1,10 @@
 /** Checks of the machine: Node, engine, kernel features, KVM, clock. */
 
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { engine } from '../../native/index.ts';
+import { kvmMissing } from '../../shared/hypervisor/kvm.ts';
 import { compareVersions } from '../prerequisites.mjs';
 import { type Finding, finding } from './finding.ts';
 
@@ -61,15 +62,14 @@ export function checkUserfaultfd(): Finding {
 
 /** Guests run without it too, some ten times slower. */
 export function checkKvm(): Finding {
-  let found = 'usable';
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-  } catch (thrown) {
-    found = (thrown as NodeJS.ErrnoException).code === 'ENOENT' ? 'not there' : 'no access';
-  }
+  const missing = kvmMissing();
   const fix = 'sudo usermod -aG kvm $USER (and log in again); a VM needs nested virtualisation';
-  const verdict = found === 'usable' ? 'ok' : 'info';
-  return finding('kvm', '/dev/kvm', verdict, { found, needed: 'optional: guests run faster', fix });
+  const verdict = missing === undefined ? 'ok' : 'info';
+  return finding('kvm', 'KVM', verdict, {
+    found: missing ?? 'usable',
+    needed: 'optional: guests run faster',
+    fix,
+  });
 }
 
 /** Whether somebody keeps the wall clock right. No safety decision asks it; certificates and people who read logs do. */

@@ -22,7 +22,10 @@ const STATES: Record<string, GuestState> = {
   running: 'running',
   shutdown: 'shutdown',
   'guest-panicked': 'panicked',
+  // KVM could not go on with it: the hypervisor's failure, not the guest's, and no `cont` helps.
+  'internal-error': 'gone',
 };
+const ENDS: readonly GuestState[] = ['shutdown', 'panicked', 'gone'];
 
 export class QemuSource implements Source {
   readonly kind = 'qemu';
@@ -136,7 +139,12 @@ export class QemuSource implements Source {
     if (attached.fenced)
       throw new RomulusError('TERM_STALE', `${this.#spec.name} is fenced`, { hint: 'romulus status' });
     // Behind a save that is under way: the monitor takes one command after the other.
-    await attached.qmp.execute('cont');
+    try {
+      await attached.qmp.execute('cont');
+    } catch (thrown) {
+      await this.#lookForEnd();
+      throw thrown;
+    }
     this.#paused = false;
     await attached.keeper?.say('R');
   }
@@ -199,6 +207,14 @@ export class QemuSource implements Source {
   #onEvent({ event, data }: QmpEvent): void {
     if (event === 'SHUTDOWN') this.#onEnd(data.guest === true ? 'shutdown' : 'gone');
     else if (event === 'GUEST_PANICKED') this.#onEnd('panicked');
+    // Of an internal error nothing else tells; if QEMU does not answer, its closed connection tells.
+    else if (event === 'STOP' && !this.#paused) this.#lookForEnd().catch(() => {});
+  }
+
+  async #lookForEnd(): Promise<void> {
+    if (this.#attached === undefined) return;
+    const state = await this.guestState();
+    if (ENDS.includes(state)) this.#onEnd(state);
   }
 
   #onEnd(state: GuestState): void {

@@ -1,10 +1,10 @@
 /** A guest's description as QEMU's arguments: one device model for the primary and its standby. */
 
-import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { RomulusError } from '../errors.ts';
 import { MAX_RAM_BYTES } from '../limits.ts';
 import { PAGE_BYTES, type VmSpec } from '../vm.ts';
+import { kvmMissing } from './kvm.ts';
 
 /** Id of the memory backend. The saved device state names it, so it is the same on both sides. */
 export const RAM_ID = 'ram';
@@ -91,7 +91,7 @@ export function qemuArgs(spec: VmSpec, { files, imagePath }: QemuRole): string[]
   return [
     ...['-name', optionValue(spec.name), '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-machine', `${spec.machine ?? defaultMachine()},memory-backend=${RAM_ID}`],
-    ...(kvmUsable() ? ['-accel', 'kvm'] : []),
+    ...(kvmMissing() === undefined ? ['-accel', 'kvm'] : []),
     ...['-accel', 'tcg'],
     ...['-m', `${spec.memoryBytes}B`, '-smp', `${spec.cpus}`],
     ...['-object', `${ram},id=${RAM_ID},size=${spec.memoryBytes}B,share=on`],
@@ -154,17 +154,6 @@ export function preloadEnv(preloadPath: string, { files, imagePath }: QemuRole):
 export function sharedMemoryArguments(memoryBytes: number): string {
   const size = `${memoryBytes}B`;
   return `-object memory-backend-memfd,id=${RAM_ID},size=${size},share=on -machine ${defaultMachine()},memory-backend=${RAM_ID}`;
-}
-
-/** `ROMULUS_ACCEL=tcg` is for hosts whose /dev/kvm opens and then cannot run a guest (some nested ones). */
-function kvmUsable(): boolean {
-  if (process.env.ROMULUS_ACCEL !== undefined) return process.env.ROMULUS_ACCEL === 'kvm';
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function defaultMachine(): string {

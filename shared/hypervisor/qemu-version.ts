@@ -1,8 +1,9 @@
-/** QEMU's version: as it reports it, as geometry names it, and the oldest one that will do. */
+/** QEMU's version and accelerator: as it reports them, as geometry names it, and the oldest one that will do. */
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { RomulusError } from '../errors.ts';
+import { kvmMissing } from './kvm.ts';
 import { qemuBinary } from './qemu-args.ts';
 import type { QmpClient } from './qmp.ts';
 
@@ -10,7 +11,7 @@ import type { QmpClient } from './qmp.ts';
 const OLDEST = { major: 7, minor: 2 };
 const UPGRADE_HINT = 'install QEMU 7.2 or later (Debian 12: apt-get install qemu-system-x86)';
 
-/** "qemu 7.2.22", of a running QEMU. Refuses one too old, or without the commands we need, with HV_UNSUPPORTED. */
+/** "qemu 7.2.22/kvm", of a running QEMU. Refuses one too old, or without the commands we need, with HV_UNSUPPORTED. */
 export async function runningVersion(qmp: QmpClient): Promise<string> {
   const { qemu } = await qmp.execute<{ qemu: { major: number; minor: number; micro: number } }>(
     'query-version',
@@ -24,10 +25,11 @@ export async function runningVersion(qmp: QmpClient): Promise<string> {
       hint: UPGRADE_HINT,
     });
   }
-  return version;
+  const { enabled } = await qmp.execute<{ enabled: boolean }>('query-kvm');
+  return `${version}/${enabled ? 'kvm' : 'tcg'}`;
 }
 
-/** "qemu 7.2.22", of the installed binary. */
+/** The same of the installed binary, as it would run a guest on this host. */
 export async function installedVersion(): Promise<string> {
   const { stdout } = await promisify(execFile)(qemuBinary(), ['--version']).catch((cause: Error) => {
     throw new RomulusError('PREREQUISITE', `cannot run ${qemuBinary()}: ${cause.message}`, {
@@ -37,13 +39,19 @@ export async function installedVersion(): Promise<string> {
   });
   const version = `qemu ${/version (\d+\.\d+\.\d+)/.exec(stdout)?.[1] ?? 'unknown'}`;
   requireRecent(version);
-  return version;
+  return `${version}/${kvmMissing() === undefined ? 'kvm' : 'tcg'}`;
 }
 
-/** Device state goes between equal major.minor versions only; the patch level does not matter. */
+/**
+ * Device state goes between equal major.minor versions only, the patch level does not matter; and not between KVM and
+ * emulation, whose interrupt controllers and clocks are other devices.
+ */
 export function sameSeries(a: string, b: string): boolean {
-  const series = (version: string) => /^qemu \d+\.\d+/.exec(version)?.[0];
-  return series(a) !== undefined && series(a) === series(b);
+  const series = (version: string) => {
+    const parts = /^qemu (\d+\.\d+)[^/]*\/(\w+)$/.exec(version);
+    return parts && `${parts[1]} ${parts[2]}`;
+  };
+  return series(a) !== null && series(a) === series(b);
 }
 
 function requireRecent(version: string): void {

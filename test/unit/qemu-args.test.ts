@@ -46,8 +46,9 @@ describe('QEMU arguments', () => {
 
 describe('QEMU versions', () => {
   it('go together within a series, whatever the patch level', () => {
-    expect(sameSeries('qemu 7.2.22', 'qemu 7.2.1')).toBe(true);
-    expect(sameSeries('qemu 7.2.22', 'qemu 8.2.1')).toBe(false);
-    expect(sameSeries('qemu unknown', 'qemu unknown')).toBe(false);
+    expect(sameSeries('qemu 7.2.22/kvm', 'qemu 7.2.1/kvm')).toBe(true);
+    expect(sameSeries('qemu 7.2.22/kvm', 'qemu 8.2.1/kvm')).toBe(false);
+    expect(sameSeries('qemu 7.2.22/kvm', 'qemu 7.2.22/tcg')).toBe(false);
+    expect(sameSeries('qemu unknown/kvm', 'qemu unknown/kvm')).toBe(false);
   });
 });
