@@ -8,16 +8,15 @@ import { type Endpoint, formatEndpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
 import type { AgentTlsOptions } from '../shared/tls.ts';
 import { requirePeer } from '../shared/tls.ts';
+import { connectingLimits } from '../shared/wire/connecting.ts';
 import type { Hello } from '../shared/wire/messages.ts';
 import { REPLICATE_PATH, replicationServer, requireTlsOffLoopback } from '../shared/wire/socket.ts';
 import { Receiver, type ReceiverOptions } from './receiver.ts';
 import type { Standby } from './standby.ts';
-import { type Refusal, type StrangerLimits, Strangers } from './strangers.ts';
+import { type Refusal, STRANGER_LIMITS, type StrangerLimits, Strangers } from './strangers.ts';
 
 /** Connections at once; each protected VM needs one. */
 const MAX_CONNECTIONS = 4096;
-/** Time to finish TLS, and again the HTTP upgrade. */
-const HANDSHAKE_TIMEOUT_MS = 5000;
 /** Node looks for late requests this often. */
 const CHECK_INTERVAL_MS = 1000;
 
@@ -42,8 +41,9 @@ export interface Listener {
 export async function listen(options: ListenerOptions): Promise<Listener> {
   requireTlsOffLoopback(options.listen.host, options.tls);
   const sockets = replicationServer();
-  const strangers = new Strangers(options.limits);
-  const server = createServer(options.tls, strangers);
+  const { handshakeMs, admissionMs } = connectingLimits(options.silenceMs);
+  const strangers = new Strangers(options.limits ?? { ...STRANGER_LIMITS, admissionMs });
+  const server = createServer(options.tls, strangers, handshakeMs);
   server.on('request', (_request, response) => response.writeHead(426, { connection: 'close' }).end());
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (request.url !== REPLICATE_PATH) {
@@ -74,10 +74,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 }
 
 /** A server whose connections are strangers first; each is met with the certificates of that moment. */
-function createServer(tls: ListenerOptions['tls'], strangers: Strangers): Server {
-  const timing = { headersTimeout: HANDSHAKE_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS };
+function createServer(tls: ListenerOptions['tls'], strangers: Strangers, handshakeMs: number): Server {
+  const timing = { headersTimeout: handshakeMs, connectionsCheckingInterval: CHECK_INTERVAL_MS };
   let inUse = tls?.();
-  const secure = inUse && createHttpsServer({ ...inUse, ...timing, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+  const secure = inUse && createHttpsServer({ ...inUse, ...timing, handshakeTimeout: handshakeMs });
   const server: Server = secure ?? createHttpServer(timing);
   server.maxConnections = MAX_CONNECTIONS;
   // Before Node's own listener, which takes the secure context of that moment for the new connection.

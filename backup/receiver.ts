@@ -5,6 +5,7 @@ import { crashPoint } from '../shared/crash-point.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import { MAX_PAYLOAD_BYTES } from '../shared/limits.ts';
 import type { Epoch } from '../shared/vm.ts';
+import { connectingLimits } from '../shared/wire/connecting.ts';
 import { type Frame, framed, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { LINK_PATIENCE, Link } from '../shared/wire/link.ts';
 import {
@@ -25,8 +26,6 @@ import {
 import { emptyEpoch, type StagedEpoch, type StandbyImage } from './image/standby-image.ts';
 import type { Standby } from './standby.ts';
 
-/** A connection that has not said hello by then is closed. */
-const HELLO_TIMEOUT_MS = 5000;
 /** Committed epochs that may wait to be applied; beyond, acknowledgements wait and the primary's window closes. */
 const MAX_UNAPPLIED_EPOCHS = 16;
 /** At most so often a chunk counts as a sign of life. */
@@ -56,14 +55,15 @@ export class Receiver {
 
   constructor(socket: WebSocket, options: ReceiverOptions) {
     this.#options = options;
-    this.#link = new Link(socket, Math.max(options.silenceMs, HELLO_TIMEOUT_MS), {
+    const { helloMs } = connectingLimits(options.silenceMs);
+    this.#link = new Link(socket, Math.max(options.silenceMs, helloMs), {
       onFrame: (frame) => this.#onFrame(frame),
       onBeat: (head) => this.#onBeat(head),
       onClose: (error, peerError) => this.#onClose(error ?? (peerError && RomulusError.fromJSON(peerError))),
     });
     this.#helloTimer = setTimeout(
       () => this.#link.fail(new RomulusError('WIRE_ORDER', 'no hello came in time')),
-      HELLO_TIMEOUT_MS,
+      helloMs,
     );
   }
 

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { connectingLimits } from '../shared/wire/connecting.ts';
 
 export interface StrangerLimits {
   /** Strangers at once. */
@@ -14,10 +15,11 @@ export interface StrangerLimits {
   bytes: number;
 }
 
+/** `admissionMs` where the config grants peers no longer silence. */
 export const STRANGER_LIMITS: StrangerLimits = {
   total: 1024,
   perAddress: 128,
-  admissionMs: 10_000,
+  admissionMs: connectingLimits(0).admissionMs,
   bytes: 256 * 1024,
 };
 

@@ -7,6 +7,7 @@ import { RomulusError } from '../shared/errors.ts';
 import type { Epoch } from '../shared/vm.ts';
 import type { CodecChoice } from '../shared/wire/codec-choice.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
+import { connectingLimits } from '../shared/wire/connecting.ts';
 import { type DiskAnswer, type DiskOffer, parseDiskAnswer } from '../shared/wire/disk-messages.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
 import { LINK_PATIENCE, Link } from '../shared/wire/link.ts';
@@ -25,8 +26,6 @@ import {
   type Welcome,
 } from '../shared/wire/messages.ts';
 import { dial } from '../shared/wire/socket.ts';
-
-const WELCOME_TIMEOUT_MS = 10_000;
 
 export interface SessionOptions {
   address: Endpoint;
@@ -58,16 +57,17 @@ export class Session {
 
   /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
   static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
-    const socket = await dial(options.address, options.tls);
+    const limits = connectingLimits(options.silenceMs);
+    const socket = await dial(options.address, options.tls, limits);
     const helloSentMs = engine().bootTimeMs();
     const { term } = options.hello;
     return new Promise((resolve, reject) => {
       let session: Session | undefined;
       const timer = setTimeout(
         () => link.fail(new RomulusError('PEER_UNREACHABLE', 'the backup did not answer the hello')),
-        WELCOME_TIMEOUT_MS,
+        limits.welcomeMs,
       );
-      const link = new Link(socket, Math.max(options.silenceMs, WELCOME_TIMEOUT_MS), {
+      const link = new Link(socket, Math.max(options.silenceMs, limits.welcomeMs), {
         onFrame(frame) {
           if (session !== undefined) return session.#onFrame(frame, events);
           clearTimeout(timer);

@@ -5,9 +5,9 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { type Endpoint, formatEndpoint, isLoopback } from '../config/endpoint.ts';
 import { RomulusError } from '../errors.ts';
 import { MAX_FRAME_BYTES } from '../limits.ts';
+import { connectingLimits } from './connecting.ts';
 
 export const REPLICATE_PATH = '/v1/replicate';
-const HANDSHAKE_TIMEOUT_MS = 5000;
 
 export const socketOptions = {
   perMessageDeflate: false,
@@ -29,13 +29,17 @@ export function requireTlsOffLoopback(host: string, tls: unknown): void {
 }
 
 /** Dials a peer; resolves when the WebSocket is open. Throws PEER_UNREACHABLE or TLS_INVALID. */
-export function dial(endpoint: Endpoint, tls?: ConnectionOptions): Promise<WebSocket> {
+export function dial(
+  endpoint: Endpoint,
+  tls?: ConnectionOptions,
+  { handshakeMs } = connectingLimits(0),
+): Promise<WebSocket> {
   requireTlsOffLoopback(endpoint.host, tls);
   const address = formatEndpoint(endpoint);
   const socket = new WebSocket(`${tls ? 'wss' : 'ws'}://${address}${REPLICATE_PATH}`, {
     ...socketOptions,
     ...(tls ?? {}),
-    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    handshakeTimeout: handshakeMs,
     // A zero mask is a valid mask that ws need not apply: masking guards browsers' proxies, not daemons with CRCs and TLS.
     generateMask: (mask: Buffer) => {
       mask.fill(0);
