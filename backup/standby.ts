@@ -1,8 +1,6 @@
 /** One VM seen from its backup: accepts the primary's session, keeps image and hypervisor ready, and promotes when its authority says so. */
 
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { FailoverOrder } from '../shared/control/backup-state.ts';
 import { policyOf } from '../shared/control/policy.ts';
 import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import type { TermFile } from '../shared/control/terms.ts';
@@ -11,11 +9,12 @@ import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { FailoverRequest, FailoverResult, VmStatus } from '../shared/status.ts';
-import type { Epoch, Geometry, ProtectionState, VmSpec } from '../shared/vm.ts';
+import type { Epoch, ProtectionState, VmSpec } from '../shared/vm.ts';
 import type { DiskAnswer } from '../shared/wire/disk-messages.ts';
 import type { Beat, HandOver, Hello, Protection, Renew, Sync } from '../shared/wire/messages.ts';
 import { BackupDriver, type Promotion } from './authority-driver.ts';
 import { StandbyDisk } from './disk.ts';
+import { AwaitedFailover, checkOrder, orderOf } from './failover-order.ts';
 import { type FenceCommand, runFence } from './fence.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
@@ -23,6 +22,15 @@ import { StandbyImage } from './image/standby-image.ts';
 import { promote, takeUpPromoted } from './promotion.ts';
 import { ReadyGuest } from './ready-guest.ts';
 import type { Receiver } from './receiver.ts';
+import {
+  claimUnderWay,
+  noDiskHere,
+  notActive,
+  noWitnessHere,
+  promotedGuestEnded,
+  staleTerm,
+} from './refusals.ts';
+import { type StandbyRecord, sameGeometry, sameParty, standbyRecordPath } from './standby-record.ts';
 
 export interface StandbyOptions {
   node: string;
@@ -54,25 +62,6 @@ export interface DiskState {
   dirtyBits: Buffer;
 }
 
-/** What a restarted agent must know of this standby; written when the primary first says hello. */
-export interface StandbyRecord {
-  peer: string;
-  spec: VmSpec;
-  geometry: Geometry;
-  protection: Protection;
-}
-
-/** A failover on its way, for all who asked for it. */
-class AwaitedFailover {
-  readonly promise: Promise<FailoverResult>;
-  resolve: (result: FailoverResult) => void = () => {};
-  reject: (error: RomulusError) => void = () => {};
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
-  }
-}
-
 export class Standby {
   readonly image: StandbyImage;
   readonly #options: StandbyOptions;
@@ -85,8 +74,7 @@ export class Standby {
   #reason: RomulusError | undefined;
   #since = new Date();
   #activeEpoch: Epoch = 0;
-  /** A failover somebody waits for. */
-  #awaited: AwaitedFailover | undefined;
+  readonly #awaited = new AwaitedFailover();
 
   constructor(options: StandbyOptions) {
     this.#options = options;
@@ -116,11 +104,7 @@ export class Standby {
       this.#activeEpoch = this.#options.term.current.epoch;
       const found = await takeUpPromoted(this.image, this.#guest, spec);
       if (found === 'running') return this.#become('ACTIVE');
-      const hint = `see the hypervisor's log in ${this.#options.runDir}`;
-      return this.#become(
-        'ENDED',
-        new RomulusError('HV_GUEST_GONE', 'the promoted guest no longer runs', { hint }),
-      );
+      return this.#become('ENDED', promotedGuestEnded(this.#options.runDir));
     }
     try {
       await this.image.recover();
@@ -166,13 +150,7 @@ export class Standby {
   async accept(hello: Hello, receiver: Receiver): Promise<void> {
     const { node, protection, spec: told, geometry } = hello;
     if (protection.witness && this.#options.register === undefined) {
-      throw new RomulusError(
-        'CONFIG_INVALID',
-        `${node} asks a witness about ${hello.vm}, this host has none`,
-        {
-          hint: 'set the same `witness:` in the config of both hosts',
-        },
-      );
+      throw noWitnessHere(node, hello.vm);
     }
     const spec = this.#guest.localSpec(told);
     const target = await this.#options.openTarget(spec);
@@ -207,7 +185,7 @@ export class Standby {
     this.image.create(lineage, record.geometry.ramBytes);
     if (disk) this.#openDisk(this.#guest.localSpec(record.spec), disk.sizeBytes);
     const answer = disk && this.image.disk?.beginSync(disk);
-    if (disk && !answer) throw noDisk(this.#options.vm);
+    if (disk && !answer) throw noDiskHere(this.#options.vm);
     this.#guest.prepare(record.spec);
     return answer;
   }
@@ -273,45 +251,19 @@ export class Standby {
    * IMAGE_NOT_PROMOTABLE, TERM_STALE, WITNESS_UNREACHABLE. A second call while one is under way joins it.
    */
   async failover(request: FailoverRequest): Promise<FailoverResult> {
-    if (this.#awaited !== undefined) return this.#awaited.promise;
-    const driver = this.#orderable(request);
-    const { force, fencedBy, acceptDataLoss, term } = request;
-    const order: FailoverOrder = {
-      term: term ?? driver.state.term,
-      ...(force && fencedBy && { fencedBy }),
-      ...(acceptDataLoss && { acceptDataLoss }),
-    };
-    this.#options.log.warn({ vm: this.#options.vm, order, audit: true }, 'an operator asks for a failover');
-    this.#options.onEvent('failover-ordered', { ...order });
-    const awaited = new AwaitedFailover();
-    this.#awaited = awaited;
-    void driver.order(order, (refused) => this.#settle((failover) => failover.reject(refused)));
-    return awaited.promise;
-  }
-
-  #settle(how: (awaited: AwaitedFailover) => void): void {
-    const awaited = this.#awaited;
-    this.#awaited = undefined;
-    if (awaited) how(awaited);
-  }
-
-  #orderable({ force, fencedBy }: FailoverRequest): BackupDriver {
-    const { vm } = this.#options;
-    if (this.#state === 'ACTIVE')
-      throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint: `romulus status ${vm}` });
-    if (force && !fencedBy) {
-      throw new RomulusError(
-        'FENCE_UNPROVEN',
-        'a forced failover needs to know who or what made sure that the primary is dead',
-        { hint: `romulus failover ${vm} --force --fenced-by WHO` },
-      );
-    }
-    if (this.#driver === undefined || !this.image.promotable) {
-      const why = this.#reason?.message ?? 'no epoch is committed yet';
-      const message = `the standby of ${vm} cannot be promoted: ${why}`;
-      throw new RomulusError('IMAGE_NOT_PROMOTABLE', message, { hint: `romulus status ${vm}` });
-    }
-    return this.#driver;
+    if (this.#awaited.promise) return this.#awaited.promise;
+    const { vm, log, onEvent } = this.#options;
+    const { promotable } = this.image;
+    const driver = this.#driver;
+    const active = this.#state === 'ACTIVE';
+    const reason = this.#reason?.message;
+    checkOrder(vm, request, { active, promotable: promotable && driver !== undefined, reason });
+    const order = orderOf(request, driver?.state.term ?? this.term);
+    log.warn({ vm, order, audit: true }, 'an operator asks for a failover');
+    onEvent('failover-ordered', { ...order });
+    const done = this.#awaited.begin();
+    void driver?.order(order, (refused) => this.#awaited.failed(refused));
+    return done;
   }
 
   async #promote(promotion: Promotion): Promise<void> {
@@ -326,12 +278,12 @@ export class Standby {
       this.#become('ACTIVE');
       onEvent('failover', { ...result });
       log.warn({ ...result, audit: true }, 'promoted');
-      this.#settle((awaited) => awaited.resolve(result));
+      this.#awaited.done(result);
       onPromoted?.(promotion.register);
     } catch (thrown) {
       const error = asRomulusError(thrown);
       this.#become('DEGRADED', error);
-      this.#settle((awaited) => awaited.reject(error));
+      this.#awaited.failed(error);
       throw error;
     }
   }
@@ -378,11 +330,7 @@ export class Standby {
    */
   async handOver(): Promise<VmSpec> {
     const record = this.#record;
-    if (this.#state !== 'ACTIVE' || record === undefined) {
-      throw new RomulusError('VM_BUSY', `${this.#options.vm} is ${this.#state} here`, {
-        hint: `romulus status ${this.#options.vm}`,
-      });
-    }
+    if (this.#state !== 'ACTIVE' || record === undefined) throw notActive(this.#options.vm, this.#state);
     await this.close();
     removeRecord(this.#recordPath);
     return this.#guest.localSpec(record.spec);
@@ -435,18 +383,11 @@ export class Standby {
   /** Why a primary's word is not taken: its term is over, or it is just being decided whose VM this is. */
   #refusal(term: number): RomulusError {
     if (term <= this.term && (term < this.term || this.promoted)) return this.#stale();
-    const { vm } = this.#options;
-    return new RomulusError('VM_BUSY', `a claim to ${vm} is being decided here`, {
-      hint: `romulus status ${vm}`,
-    });
+    return claimUnderWay(this.#options.vm);
   }
 
   #stale(): RomulusError {
-    const { vm } = this.#options;
-    const where = this.promoted ? 'this backup' : 'another host';
-    return new RomulusError('TERM_STALE', `${vm} is in term ${this.term} here`, {
-      hint: `the guest runs on ${where}; on the old primary: romulus status ${vm}`,
-    });
+    return staleTerm(this.#options.vm, this.term, this.promoted);
   }
 
   /** A newer primary exists than the guest that was promoted here: this one ends, before anything else is said. */
@@ -462,26 +403,4 @@ export class Standby {
     this.#since = new Date();
     this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
   }
-}
-
-export function standbyRecordPath(dataDir: string): string {
-  return join(dataDir, 'standby.json');
-}
-
-function noDisk(vm: string): RomulusError {
-  return new RomulusError(
-    'WIRE_GEOMETRY',
-    `the primary replicates the disk of ${vm}, and this host has none for it`,
-    { hint: `name an image under vms.${vm}.disk in agent.yaml` },
-  );
-}
-
-function sameGeometry(a: Geometry, b: Geometry): boolean {
-  return a.arch === b.arch && a.ramBytes === b.ramBytes && a.cpus === b.cpus && a.hypervisor === b.hypervisor;
-}
-
-function sameParty(a: StandbyRecord | undefined, b: StandbyRecord): boolean {
-  return (
-    a !== undefined && a.peer === b.peer && JSON.stringify(a.protection) === JSON.stringify(b.protection)
-  );
 }

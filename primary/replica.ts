@@ -1,72 +1,30 @@
 /** One protected VM seen from its primary: attaches, connects, copies, checkpoints, and starts over when it must. */
 
-import type { ConnectionOptions } from 'node:tls';
-import type { Endpoint } from '../shared/config/endpoint.ts';
-import type { GuestEndPolicy } from '../shared/config.ts';
-import { type Policy, type ProtectionChoice, policyOf } from '../shared/control/policy.ts';
+import { type Policy, policyOf } from '../shared/control/policy.ts';
 import type { PrimaryState } from '../shared/control/primary-state.ts';
-import type { WitnessRegister } from '../shared/control/register.ts';
-import type { TermFile } from '../shared/control/terms.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
 import type { VmStatus } from '../shared/status.ts';
-import type { ProtectionState, VmSpec } from '../shared/vm.ts';
+import type { ProtectionState } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
 import type { Ack } from '../shared/wire/messages.ts';
-import { PrimaryDriver, type PrimaryOrigin } from './authority-driver.ts';
-import { DEFAULT_PAUSE_SHARE } from './epoch/epoch-length.ts';
+import { PrimaryDriver } from './authority-driver.ts';
 import { type LoopContext, runEpochs } from './epoch/loop.ts';
-import { Pacer } from './epoch/pacer.ts';
+import type { Pacer } from './epoch/pacer.ts';
 import { GateBank } from './gate-bank.ts';
 import { HeldSource } from './held-source.ts';
 import type { GuestState, Source } from './hypervisor/source.ts';
 import { Lineage } from './lineage.ts';
 import { Meters } from './meters.ts';
-import type { DiskStream } from './output/disk.ts';
-import type { OutputGate } from './output/gate.ts';
+import { lineageLimitsOf, pacerOf, type ReplicaOptions, type StartOptions } from './replica-options.ts';
 import { viewOf } from './replica-status.ts';
 import { Session } from './session.ts';
+import { Wakeups } from './wakeups.ts';
 
 const RECONNECT_MIN_MS = 100;
 const RECONNECT_MAX_MS = 5000;
 /** Longest wait for the register to say that the VM is no longer protected. */
 const LEAVE_TIMEOUT_MS = 10_000;
-
-export interface ReplicaOptions {
-  node: string;
-  spec: VmSpec;
-  peer: string;
-  address: Endpoint;
-  tls?: ConnectionOptions;
-  epochMs: number;
-  /** Lets the pacer choose up to this length; epochMs alone is kept to if not given. */
-  epochMaxMs?: number;
-  /** What the pacer goes by: epoch-length.ts. */
-  pauseShare?: number;
-  commitMaxMs?: number;
-  /** Share of the guest's memory kept as shadow copy, 0 to 1; all of it if not given. */
-  shadowShare?: number;
-  windowEpochs: number;
-  threads: number;
-  /** What the config says of failover and of loss; both sides go by it. */
-  protection: ProtectionChoice;
-  /** What is done when the guest ends by itself. */
-  onGuestEnd?: GuestEndPolicy;
-  term: TermFile;
-  /** undefined: failover is by hand only. */
-  register?: WitnessRegister;
-  /** This node proves the peer dead before it serves, once it is the backup; for `status` alone here. */
-  fence?: boolean;
-  /** One per network device; this replica opens and shuts them, their owner detaches them. */
-  gates?: readonly OutputGate[];
-  /** The replicated disk, where the guest has one. */
-  disk?: DiskStream;
-  /** Bits per second of the link to the backup, where known; measured where not. */
-  linkBitsPerS?: number;
-  log: Logger;
-  onEvent(kind: string, fields: Record<string, unknown>): void;
-}
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -77,7 +35,7 @@ export class Replica {
   readonly #meters = new Meters();
   readonly #codecs: CodecChoice;
   readonly #pacer: Pacer;
-  readonly #stop = new AbortController();
+  readonly #wakeups = new Wakeups();
   #driver: PrimaryDriver | undefined;
   #session: Session | undefined;
   /** The backup on this session has what this lineage says it has. */
@@ -89,8 +47,6 @@ export class Replica {
   #guest: GuestState = 'running';
   /** Sent on this session before its first epoch. */
   #syncBytes = 0;
-  #wake: () => void = () => {};
-  #changed: (() => void)[] = [];
   #done: Promise<void> = Promise.resolve();
   #hurried = false;
   #stopped = false;
@@ -106,21 +62,8 @@ export class Replica {
       witness: options.register !== undefined,
       fence: options.fence === true,
     });
-    this.#pacer = new Pacer({
-      minMs: options.epochMs,
-      maxMs: Math.max(options.epochMs, options.epochMaxMs ?? options.epochMs),
-      pauseShare: options.pauseShare ?? DEFAULT_PAUSE_SHARE,
-      ...(options.commitMaxMs !== undefined && { commitMs: options.commitMaxMs }),
-      windowEpochs: options.windowEpochs,
-    });
-    const { threads, shadowShare, disk } = options;
-    const maxEpochs = Math.min(options.windowEpochs, this.#gates.maxEpochs);
-    this.#lineage = new Lineage(this.#source, {
-      threads,
-      maxEpochs,
-      ...(shadowShare !== undefined && { shadowShare }),
-      ...(disk && { disk }),
-    });
+    this.#pacer = pacerOf(options);
+    this.#lineage = new Lineage(this.#source, lineageLimitsOf(options, this.#gates.maxEpochs));
   }
 
   /**
@@ -177,8 +120,7 @@ export class Replica {
   async stop({ forget }: { forget: boolean }): Promise<void> {
     const fenced = this.#driver?.phase === 'FENCED';
     if (forget && !fenced) await this.#leaveProtection();
-    this.#stop.abort();
-    this.#wakeAll();
+    this.#wakeups.stop();
     await this.#done;
     this.#driver?.stop();
     if (forget && this.#session?.open) await this.#session.bye().catch(() => {});
@@ -265,7 +207,7 @@ export class Replica {
         this.#leaveSession();
       }
       if (this.#ended) break;
-      await this.#sleep(backoffMs);
+      await this.#wakeups.sleep(backoffMs);
       backoffMs = Math.min(backoffMs * 2, RECONNECT_MAX_MS);
     }
   }
@@ -273,7 +215,7 @@ export class Replica {
   /** A stop() still has its goodbye to say on this session; in all other cases it is closed here. */
   #leaveSession(): void {
     this.#continued = false;
-    if (this.#session === undefined || this.#stop.signal.aborted) return;
+    if (this.#session === undefined || this.#wakeups.stopped) return;
     // A guest that was shut down needs no standby; one that vanished may be wanted back.
     if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
     else this.#session.close();
@@ -292,10 +234,7 @@ export class Replica {
   get #ended(): boolean {
     const phase = this.#driver?.phase;
     return (
-      this.#stop.signal.aborted ||
-      phase === 'FENCED' ||
-      phase === 'ENDED' ||
-      this.#driver?.failure !== undefined
+      this.#wakeups.stopped || phase === 'FENCED' || phase === 'ENDED' || this.#driver?.failure !== undefined
     );
   }
 
@@ -363,10 +302,8 @@ export class Replica {
       disk: this.#options.disk,
       term,
       pacer: this.#pacer,
-      signal: this.#stop.signal,
-      onWake: (wake) => {
-        this.#wake = wake;
-      },
+      signal: this.#wakeups.signal,
+      onWake: (wake) => this.#wakeups.onEpochWait(wake),
       onEpoch: (fields) => this.#options.onEvent('epoch', fields),
       onBroken: () => {
         this.#lineage.drop();
@@ -422,7 +359,7 @@ export class Replica {
     this.#options.disk?.commit(ack.epoch);
     this.#authority.acknowledged(ack);
     this.#finishHandOver();
-    this.#wake();
+    this.#wakeups.epoch();
   }
 
   /** A switchover waits for nothing but the acknowledgement of the last epoch. */
@@ -436,12 +373,12 @@ export class Replica {
   /** A gate is half full: the running epoch ends now. */
   #hurry(): void {
     this.#hurried = true;
-    this.#wake();
+    this.#wakeups.epoch();
   }
 
   #onClose(error: RomulusError, peerTerm: number | undefined): void {
     if (!this.#ended) this.#lose(error, peerTerm);
-    this.#wakeAll();
+    this.#wakeups.all();
   }
 
   #lose(error: RomulusError, peerTerm: number | undefined): void {
@@ -465,7 +402,7 @@ export class Replica {
     if (policy === 'failover' && phase === 'PROTECTED')
       this.#authority.handOver(this.#lineage.window.acked, false);
     else void this.#authority.guestEnded(state);
-    this.#wakeAll();
+    this.#wakeups.all();
   }
 
   #onChange(before: PrimaryState, after: PrimaryState): void {
@@ -476,7 +413,7 @@ export class Replica {
       if (after.phase === 'SOLO') this.#options.disk?.idle();
     }
     this.#show();
-    this.#wakeAll();
+    this.#wakeups.all();
   }
 
   #view(): ReturnType<typeof viewOf> {
@@ -502,31 +439,8 @@ export class Replica {
     this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
   }
 
-  #wakeAll(): void {
-    this.#wake();
-    for (const changed of this.#changed.splice(0)) changed();
-  }
-
   /** Resolves when anything happened: at the latest with the authority's next tick. */
   #change(): Promise<void> {
-    if (this.#stop.signal.aborted || this.#driver?.failure !== undefined) return Promise.resolve();
-    return new Promise((resolve) => this.#changed.push(resolve));
+    return this.#driver?.failure === undefined ? this.#wakeups.change() : Promise.resolve();
   }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const over = () => {
-        clearTimeout(timer);
-        this.#stop.signal.removeEventListener('abort', over);
-        resolve();
-      };
-      const timer = setTimeout(over, ms);
-      this.#stop.signal.addEventListener('abort', over);
-    });
-  }
-}
-
-export interface StartOptions {
-  mayStart?: boolean;
-  origin?: PrimaryOrigin;
 }

@@ -3,7 +3,8 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openTarget } from '../../backup/hypervisor/open.ts';
-import { type Standby, type StandbyRecord, standbyRecordPath } from '../../backup/standby.ts';
+import type { Standby } from '../../backup/standby.ts';
+import { type StandbyRecord, standbyRecordPath } from '../../backup/standby-record.ts';
 import { preloadPath } from '../../native/preload.ts';
 import type { PrimaryOrigin } from '../../primary/authority-driver.ts';
 import type { OutputGate } from '../../primary/output/gate.ts';

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OutputGate } from '../../primary/output/gate.ts';
-import type { ReplicaOptions } from '../../primary/replica.ts';
+import type { ReplicaOptions } from '../../primary/replica-options.ts';
 import { MemoryRegister } from '../../shared/control/memory-register.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { Backup, Primary } from '../support/pair.ts';
