@@ -6,6 +6,7 @@ import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
 import { type LatencyRow, measureLatency } from './latency.ts';
 import { ownMemoryBytes } from './own-memory.ts';
+import type { ThroughputRow } from './throughput.ts';
 
 const MiB = 1024 * 1024;
 
@@ -49,7 +50,7 @@ export interface FailoverRow {
   decisionToRunningMs: { p50: number; max: number };
 }
 
-export type EpochBenchRow = EpochRow | FailoverRow | LatencyRow;
+export type EpochBenchRow = EpochRow | FailoverRow | LatencyRow | ThroughputRow;
 
 export async function benchEpoch(options: EpochBenchOptions): Promise<EpochBenchRow[]> {
   const rows: EpochBenchRow[] = [];

@@ -88,6 +88,7 @@ function epochText(rows: BenchRows['epoch']): string {
   const epochs = rows.flatMap((row) => (row.kind === 'epoch' ? [row] : []));
   const failovers = rows.flatMap((row) => (row.kind === 'failover' ? [row] : []));
   const latencies = rows.flatMap((row) => (row.kind === 'latency' ? [row] : []));
+  const throughputs = rows.flatMap((row) => (row.kind === 'throughput' ? [row] : []));
   const tables = [
     [
       ['ASKED', 'EPOCHS', 'PERIOD p50 / p99 ms', 'PAUSE p50 / p99 ms', 'STOP + CAPTURE + RESUME'],
@@ -127,6 +128,15 @@ function epochText(rows: BenchRows['epoch']): string {
         pair(row.latencyMs),
         pair(row.addedMs),
         formatMs(row.pauseMsP50),
+      ]),
+    ],
+    [
+      ['EPOCH', 'CLIENTS', 'REQUESTS/S', 'OF UNPROTECTED'],
+      ...throughputs.map((row) => [
+        row.epochMs === 0 ? 'unprotected' : formatMs(row.epochMs),
+        String(row.clients),
+        row.requestsPerS.toFixed(0),
+        `${(100 * row.share).toFixed(0)} %`,
       ]),
     ],
   ];
