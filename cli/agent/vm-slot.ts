@@ -268,8 +268,12 @@ export class VmSlot {
     if (kind !== 'authority' || fields.phase !== 'FENCED' || this.#closed) return;
     void this.#next(async () => {
       await this.#replica?.stop({ forget: false });
-      this.#replica = undefined;
-      await this.#becomeBackup(spec, this.#term.current.term, undefined);
+      try {
+        await this.#becomeBackup(spec, this.#term.current.term, undefined);
+      } finally {
+        // Only now: a VM that this host still holds is known to it at every moment, or an order about it would fail.
+        this.#replica = undefined;
+      }
     }).catch((thrown) => this.#rest(thrown));
   }
 
