@@ -3,14 +3,8 @@
 import type { Image } from '../../shared/control/authority.ts';
 import { stepBackup } from '../../shared/control/authority-backup.ts';
 import { stepPrimary } from '../../shared/control/authority-primary.ts';
+import { type BackupEvent, type BackupState, startBackup } from '../../shared/control/backup-state.ts';
 import {
-  type BackupEffect,
-  type BackupEvent,
-  type BackupState,
-  startBackup,
-} from '../../shared/control/backup-state.ts';
-import {
-  type PrimaryEffect,
   type PrimaryEvent,
   type PrimaryState,
   primaryAfterPromotion,
@@ -19,25 +13,15 @@ import {
 import type { RegisterReading } from '../../shared/control/register.ts';
 import { startAs } from '../../shared/control/startup.ts';
 import type { TermRecord } from '../../shared/control/terms.ts';
+import { carryOutBackup, carryOutPrimary } from './effects.ts';
+import { Epochs } from './epochs.ts';
 import { boot, Gate, type GuestState } from './guest.ts';
+import type { Message } from './message.ts';
 import type { World } from './world.ts';
-
-export type Message =
-  | { kind: 'beat'; term: number; sentMs: number }
-  | { kind: 'answer'; term: number; sentMs: number }
-  | { kind: 'unfit'; term: number }
-  | { kind: 'reject'; term: number }
-  | { kind: 'handOver'; term: number; epoch: number }
-  | { kind: 'commit'; term: number; state: GuestState; sentMs: number; whole: boolean; renew: boolean }
-  | { kind: 'ack'; term: number; epoch: number; sentMs: number }
-  | { kind: 'resync'; term: number }
-  | { kind: 'resyncAdmitted'; term: number };
 
 export type Machine = { as: 'primary'; state: PrimaryState } | { as: 'backup'; state: BackupState };
 
 export const TICK_MS = 25;
-const WINDOW_EPOCHS = 4;
-const RESEND_MS = 90;
 
 export class Node {
   readonly name: string;
@@ -52,13 +36,13 @@ export class Node {
   record: TermRecord = { term: 0, role: 'backup', epoch: 0 };
   /** In tmpfs: outlives the agent, not the host. */
   image: { whole: boolean; term: number; state: GuestState } | undefined;
-  private life = 0;
-  private unacked: { state: GuestState; sentMs: number; whole: boolean }[] = [];
-  private resync: 'asked' | 'admitted' | undefined;
-  private finalEpochDue = false;
-  private answering = 0;
+  readonly epochs = new Epochs(this);
+  /** Of the agent: what an earlier one asked for reaches no later one. */
+  life = 0;
+  /** Sent when, by the peer's clock, what this node answers now. */
+  answering = 0;
   private readonly clock: { rate: number; offsetMs: number };
-  private readonly world: World;
+  readonly world: World;
 
   constructor(name: string, world: World) {
     this.name = name;
@@ -117,7 +101,8 @@ export class Node {
 
   startAgent(): void {
     if (this.agentUp) return;
-    Object.assign(this, { agentUp: true, hostUp: true, unacked: [], resync: undefined });
+    Object.assign(this, { agentUp: true, hostUp: true });
+    this.epochs.forget();
     this.life += 1;
     this.schedule();
     this.decideRole();
@@ -125,7 +110,8 @@ export class Node {
 
   /** `host` takes guest and image along. */
   crash(what: 'agent' | 'host'): void {
-    Object.assign(this, { agentUp: false, machine: undefined, stalledUntilMs: 0, finalEpochDue: false });
+    Object.assign(this, { agentUp: false, machine: undefined, stalledUntilMs: 0 });
+    this.epochs.finalDue = false;
     this.gate.shut();
     this.life += 1;
     if (what === 'agent') return;
@@ -153,7 +139,7 @@ export class Node {
   }
 
   /** Runs later, unless the agent died meanwhile; a stopped agent does it when it goes on. */
-  private alive(delayMs: number, run: () => void): void {
+  alive(delayMs: number, run: () => void): void {
     const life = this.life;
     const attempt = () => {
       if (this.life !== life) return;
@@ -171,73 +157,22 @@ export class Node {
     });
   }
 
-  private endGuest(): void {
+  endGuest(): void {
     this.guest = undefined;
     this.gate.drop();
     if (this.image !== undefined) this.image.whole = false;
   }
 
-  // --- the epoch loop, as little of it as authority needs --------------------------------------------------------
-
   private tick(): void {
     const { machine } = this;
     if (machine === undefined) return;
     this.feed({ on: 'tick' });
-    if (this.machine?.as === 'primary') this.primaryTick(this.machine.state);
+    if (this.machine?.as === 'primary') this.epochs.tick(this.machine.state);
     else if (this.machine?.state.phase === 'STANDBY') this.backupTick(this.machine.state);
   }
 
   private backupTick(state: BackupState): void {
     if (!state.image.whole) this.send({ kind: 'unfit', term: state.term });
-  }
-
-  private primaryTick(before: PrimaryState): void {
-    if (before.phase === 'FENCED' || this.guest === undefined) return;
-    if (before.phase === 'STARTING') return;
-    this.send({ kind: 'beat', term: before.term, sentMs: this.localMs });
-    if (this.resync === 'asked') this.send({ kind: 'resync', term: before.term });
-    this.resend(before);
-    this.capture();
-  }
-
-  private resend(state: PrimaryState): void {
-    const oldest = this.unacked[0];
-    if (oldest === undefined || this.localMs - oldest.sentMs < RESEND_MS) return;
-    for (const entry of this.unacked) this.sendCommit(state, entry);
-  }
-
-  private capture(): void {
-    const { guest } = this;
-    if (guest === undefined || !guest.running || this.unacked.length >= WINDOW_EPOCHS) return;
-    guest.state = { epoch: guest.state.epoch + 1, parent: guest.state };
-    const joins = this.resync === 'admitted';
-    if (joins) {
-      this.feed({ on: 'joinCapture', epoch: guest.state.epoch });
-      Object.assign(this, { resync: undefined, unacked: [] });
-    }
-    this.gate.put(guest.state, this.localMs);
-    if (this.machine?.as !== 'primary') return;
-    const { state } = this.machine;
-    if (state.phase === 'SOLO' || state.phase === 'STARTING' || state.phase === 'FENCED') return;
-    const entry = { state: guest.state, sentMs: 0, whole: joins };
-    this.unacked.push(entry);
-    this.sendCommit(state, entry);
-    if (this.finalEpochDue) guest.running = false;
-  }
-
-  private sendCommit(
-    state: PrimaryState,
-    entry: { state: GuestState; sentMs: number; whole: boolean },
-  ): void {
-    entry.sentMs = this.localMs;
-    this.send({ kind: 'commit', term: state.term, renew: false, ...entry });
-  }
-
-  private acked(epoch: number): void {
-    this.unacked = this.unacked.filter((entry) => entry.state.epoch > epoch);
-    if (!this.finalEpochDue || this.guest?.running !== false || this.unacked.length > 0) return;
-    this.finalEpochDue = false;
-    this.feed({ on: 'handOver', epoch: this.guest.state.epoch, guestAlive: true });
   }
 
   /** What an operator asks for. */
@@ -256,7 +191,7 @@ export class Node {
 
   // --- messages ---------------------------------------------------------------------------------------------------
 
-  private send(message: Message): void {
+  send(message: Message): void {
     this.world.send(this, message);
   }
 
@@ -295,15 +230,14 @@ export class Node {
         break;
       case 'ack':
         this.feedPrimary({ on: 'ack', term, epoch: message.epoch, sentMs: message.sentMs });
-        if (this.machine?.as === 'primary' && this.machine.state.term === term) this.acked(message.epoch);
+        if (this.machine?.as === 'primary' && this.machine.state.term === term)
+          this.epochs.acked(message.epoch);
         break;
       case 'resync':
         this.feedBackup({ on: 'resyncAsked', term });
         break;
       case 'resyncAdmitted':
-        if (this.machine?.as === 'primary' && this.machine.state.term === term && this.resync === 'asked') {
-          this.resync = 'admitted';
-        }
+        if (this.machine?.as === 'primary' && this.machine.state.term === term) this.epochs.resyncAdmitted();
     }
   }
 
@@ -336,9 +270,9 @@ export class Node {
 
   // --- the machines -----------------------------------------------------------------------------------------------
 
-  private feed(event: PrimaryEvent & BackupEvent): void;
-  private feed(event: PrimaryEvent | BackupEvent): void;
-  private feed(event: PrimaryEvent | BackupEvent): void {
+  feed(event: PrimaryEvent & BackupEvent): void;
+  feed(event: PrimaryEvent | BackupEvent): void;
+  feed(event: PrimaryEvent | BackupEvent): void {
     if (this.machine?.as === 'primary') this.feedPrimary(event as PrimaryEvent);
     else this.feedBackup(event as BackupEvent);
   }
@@ -347,15 +281,15 @@ export class Node {
     if (this.machine?.as !== 'primary') return;
     const [state, effects] = stepPrimary(this.machine.state, event, this.localMs);
     this.machine = { as: 'primary', state };
-    for (const effect of effects) if (!this.diedBefore(effect.do)) this.primaryEffect(effect);
+    for (const effect of effects) if (!this.diedBefore(effect.do)) carryOutPrimary(this, effect);
     if (this.machine?.as === 'primary' && state.phase === 'FENCED') this.becomeBackup(false);
   }
 
-  private feedBackup(event: BackupEvent): void {
+  feedBackup(event: BackupEvent): void {
     if (this.machine?.as !== 'backup') return;
     const [state, effects] = stepBackup(this.machine.state, event, this.localMs);
     this.machine = { as: 'backup', state };
-    for (const effect of effects) if (!this.diedBefore(effect.do)) this.backupEffect(effect);
+    for (const effect of effects) if (!this.diedBefore(effect.do)) carryOutBackup(this, effect);
   }
 
   /** An agent may die between any two effects; what follows is not done. */
@@ -364,103 +298,15 @@ export class Node {
     return !this.agentUp;
   }
 
-  private primaryEffect(effect: PrimaryEffect): void {
-    const { gate, guest, localMs } = this;
-    switch (effect.do) {
-      case 'openGate':
-        gate.allow(effect.epoch, effect.untilMs, localMs);
-        break;
-      case 'openGateFully':
-        this.unacked = [];
-        gate.open(localMs);
-        break;
-      case 'holdOutput':
-        gate.hold();
-        break;
-      case 'closeGate':
-        gate.shut();
-        break;
-      case 'renew':
-        if (guest !== undefined) {
-          const term = this.machine?.state.term ?? 0;
-          this.send({ kind: 'commit', term, state: guest.state, sentMs: localMs, whole: false, renew: true });
-        }
-        break;
-      case 'pauseGuest':
-        if (guest !== undefined) guest.running = false;
-        break;
-      case 'prepareHandOver':
-        this.finalEpochDue = true;
-        break;
-      case 'resumeGuest':
-        this.finalEpochDue = false;
-        if (guest !== undefined) guest.running = true;
-        break;
-      case 'fence':
-        this.endGuest();
-        Object.assign(this, { unacked: [], resync: undefined, finalEpochDue: false });
-        break;
-      case 'resync':
-        this.resync = 'asked';
-        break;
-      case 'stopResync':
-        this.resync = undefined;
-        break;
-      case 'tellHandOver':
-        this.send({ kind: 'handOver', term: effect.term, epoch: effect.epoch });
-        break;
-      default:
-        this.sharedEffect(effect);
-    }
-  }
-
-  private backupEffect(effect: BackupEffect): void {
-    switch (effect.do) {
-      case 'ack':
-        this.send({ kind: 'ack', term: effect.term, epoch: effect.epoch, sentMs: this.answering });
-        break;
-      case 'answer':
-        this.send({ kind: 'answer', term: effect.term, sentMs: this.answering });
-        break;
-      case 'admitResync':
-        if (this.image !== undefined) this.image.whole = false;
-        this.send({ kind: 'resyncAdmitted', term: effect.term });
-        break;
-      case 'proveFenced':
-        this.alive(30, () => {
-          if (this.peer.hostUp) this.peer.crash('host');
-          this.feedBackup({ on: 'fenceResult', proven: true, detail: 'simulated power switch' });
-        });
-        break;
-      case 'promote':
-        this.promote(effect.term, effect.acceptDataLoss);
-        break;
-      default:
-        this.sharedEffect(effect);
-    }
-  }
-
-  private sharedEffect(effect: Extract<PrimaryEffect & BackupEffect, { do: string }>): void {
-    if (effect.do === 'persist') {
-      this.world.checks.persist(this.name, effect.record);
-      this.record = effect.record;
-    } else if (effect.do === 'reject') this.send({ kind: 'reject', term: effect.term });
-    else if (effect.do === 'read' || effect.do === 'cas') {
-      const life = this.life;
-      this.world.ask(this, effect, (answer) => {
-        if (this.life === life) this.alive(0, () => this.feed({ on: 'answer', ask: effect.ask, answer }));
-      });
-    }
-  }
-
-  private promote(term: number, acceptLoss: boolean): void {
+  promote(term: number, acceptLoss: boolean): void {
     const { image, machine } = this;
     if (image === undefined || machine?.as !== 'backup') throw new Error('promoted without an image');
     if (acceptLoss) this.world.checks.acceptLoss();
     this.world.checks.promote(this.name, term, image.state, image.term);
     this.guest = { running: true, state: image.state };
     image.whole = false;
-    Object.assign(this, { unacked: [], resync: undefined, finalEpochDue: false });
+    this.epochs.forget();
+    this.epochs.finalDue = false;
     this.gate.drop();
     const start = { term, nowMs: this.localMs };
     const [state, effects] = primaryAfterPromotion(
@@ -470,6 +316,6 @@ export class Node {
       start,
     );
     this.machine = { as: 'primary', state };
-    for (const effect of effects) this.primaryEffect(effect);
+    for (const effect of effects) carryOutPrimary(this, effect);
   }
 }
