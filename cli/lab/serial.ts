@@ -11,7 +11,7 @@ export interface Heartbeats {
   faults: string[];
 }
 
-/** A log that is not there yet reads as empty; a line still being written is left out. */
+/** A log that is not there yet reads as empty. */
 export function readHeartbeats(path: string): Heartbeats {
   let text = '';
   try {
@@ -19,6 +19,11 @@ export function readHeartbeats(path: string): Heartbeats {
   } catch {
     // no guest has written yet
   }
+  return heartbeatsIn(text);
+}
+
+/** A line still being written is left out. */
+export function heartbeatsIn(text: string): Heartbeats {
   const beats: Heartbeats = { ticks: [], checks: 0, faults: [] };
   for (const line of text.split(/\r?\n/).slice(0, -1)) {
     const match = /^tick (\d+) checks (\d+) ok$/.exec(line);
