@@ -138,6 +138,11 @@ export function vmDir(config: AgentConfig, vm: string): string {
   return join(config.dataDir, 'vms', vm);
 }
 
+/** Where a primary keeps what it protects, and how. */
+export function protectionPath(config: AgentConfig, vm: string): string {
+  return join(vmDir(config, vm), 'protection.json');
+}
+
 export function imageDir(config: AgentConfig, vm: string): string {
   return join(config.imageDir, vm);
 }

@@ -1,31 +1,28 @@
 /** One VM on this host: in which role, and how the roles follow each other: protected, fenced, backup, promoted, protected in its turn. */
 
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { openTarget } from '../../backup/hypervisor/open.ts';
 import type { Standby } from '../../backup/standby.ts';
 import { type StandbyRecord, standbyRecordPath } from '../../backup/standby-record.ts';
-import { preloadPath } from '../../native/preload.ts';
 import type { PrimaryOrigin } from '../../primary/authority-driver.ts';
-import type { OutputGate } from '../../primary/output/gate.ts';
-import { openGates } from '../../primary/output/open.ts';
 import type { Replica } from '../../primary/replica.ts';
 import { startAs } from '../../shared/control/startup.ts';
 import { TermFile } from '../../shared/control/terms.ts';
-import type { HostDisk } from '../../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../../shared/errors.ts';
 import type { VmStatus } from '../../shared/status.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import type { Hello } from '../../shared/wire/messages.ts';
+import { GuestDevices } from './guest-devices.ts';
+import { protectionAfterPromotion } from './promoted.ts';
 import { restingStatus } from './resting-status.ts';
+import { endGuest, forgetGuest } from './retire.ts';
 import {
   buildReplica,
   buildStandby,
   type HostParts,
-  imageDir,
-  openHostDisk,
   type ProtectionRecord,
+  protectionPath,
   vmDir,
 } from './roles.ts';
 
@@ -41,12 +38,9 @@ export class VmSlot {
   readonly #parts: HostParts;
   readonly #emit: SlotEvents;
   readonly #term: TermFile;
+  readonly #devices: GuestDevices;
   #replica: Replica | undefined;
   #standby: Standby | undefined;
-  /** Also of a guest no longer protected: the relay is its way to the world. */
-  #gates: OutputGate[] | undefined;
-  /** The hypervisor's disk, whatever the role; like gates, of a guest no longer protected too. */
-  #disk: HostDisk | undefined;
   /** Neither role: why, and what to do. */
   #resting: VmStatus | undefined;
   /** One change of role after the other. */
@@ -64,6 +58,7 @@ export class VmSlot {
     this.#parts = parts;
     this.#emit = emit;
     this.#term = term;
+    this.#devices = new GuestDevices(parts);
   }
 
   get replica(): Replica | undefined {
@@ -207,7 +202,7 @@ export class VmSlot {
       clearTimeout(this.#timer);
       removeRecord(this.#protectionPath);
       this.#resting = undefined;
-      this.#dropGates();
+      this.#devices.dropGates();
       return this.#openStandby();
     });
   }
@@ -219,8 +214,7 @@ export class VmSlot {
     await this.#next(async () => {
       await this.#replica?.stop({ forget: false });
       await this.#standby?.close();
-      this.#dropGates();
-      this.#closeDisk();
+      this.#devices.close();
     });
   }
 
@@ -232,10 +226,9 @@ export class VmSlot {
 
   async #startReplica(record: ProtectionRecord, origin: PrimaryOrigin, mayStart: boolean): Promise<void> {
     // Served before the guest starts, or so that one that runs finds its disk again.
-    const disk = this.#openDisk(record.spec);
+    const disk = this.#devices.openDisk(record.spec);
     disk?.disk.setWritable(true);
-    const gates = this.#gates ?? openGates(record.spec, { runDir: this.#parts.config.runDir });
-    this.#gates = gates;
+    const gates = this.#devices.openGates(record.spec);
     try {
       const replica = await buildReplica(this.#parts, record, {
         term: this.#term,
@@ -247,20 +240,9 @@ export class VmSlot {
       this.#resting = undefined;
       this.#replica = replica;
     } catch (thrown) {
-      this.#dropGates();
-      this.#closeDisk();
+      this.#devices.close();
       throw thrown;
     }
-  }
-
-  #openDisk(spec: VmSpec, createBytes?: number): HostDisk | undefined {
-    this.#disk ??= openHostDisk(this.#parts, spec, createBytes);
-    return this.#disk;
-  }
-
-  #closeDisk(): void {
-    this.#disk?.close();
-    this.#disk = undefined;
   }
 
   #onReplicaEvent(spec: VmSpec, kind: string, fields: Record<string, unknown>): void {
@@ -279,24 +261,15 @@ export class VmSlot {
 
   /** Another node owns the VM: what runs or lies here is stale, and waits for that node's hello. */
   async #becomeBackup(spec: VmSpec, term: number, owner: string | undefined): Promise<void> {
-    const { config, log } = this.#parts;
-    this.#dropGates();
-    const target = await openTarget(spec, { preloadPath: preloadPath() });
-    const runDir = join(config.runDir, this.vm);
-    await target.takeUp(spec, { imagePath: join(imageDir(config, this.vm), 'image.ram'), runDir });
-    await target.stop();
-    // Its blocks are the new primary's to write from now on.
-    this.#disk?.disk.setWritable(false);
+    this.#devices.dropGates();
+    await endGuest(this.#parts, spec);
+    this.#devices.yieldDisk();
     await this.#standby?.close();
     this.#standby = undefined;
-    if (term > this.#term.current.term || this.#term.current.role === 'primary')
-      await this.#term.save({ term: Math.max(term, this.#term.current.term), role: 'backup', epoch: 0 });
-    rmSync(imageDir(config, this.vm), { recursive: true, force: true });
-    removeRecord(this.#protectionPath);
-    removeRecord(standbyRecordPath(vmDir(config, this.vm)));
+    await forgetGuest(this.#parts, this.vm, term, this.#term);
     const where = owner === undefined ? 'elsewhere' : `on ${owner}`;
     const message = `${this.vm} runs ${where} in term ${term}; this host waits to be its backup`;
-    log.warn({ vm: this.vm, term, audit: true }, message);
+    this.#parts.log.warn({ vm: this.vm, term, audit: true }, message);
     this.#resting = restingStatus(this.vm, 'backup', new RomulusError('TERM_STALE', message), term);
     this.#emit(this.vm, 'became-backup', { term });
   }
@@ -304,11 +277,11 @@ export class VmSlot {
   #openStandby(): Standby {
     const standby = buildStandby(this.#parts, this.vm, {
       term: this.#term,
-      openDisk: (spec, createBytes) => this.#openDisk(spec, createBytes),
+      openDisk: (spec, createBytes) => this.#devices.openDisk(spec, createBytes),
       onEvent: (kind, fields) => {
         if (kind === 'state' && fields.state === 'ENDED') {
           this.#standby = undefined;
-          this.#closeDisk();
+          this.#devices.closeDisk();
         }
         this.#emit(this.vm, kind, fields);
       },
@@ -332,22 +305,8 @@ export class VmSlot {
           );
           return;
         }
-        const own = this.#parts.config.vms[this.vm];
-        const { witness: _, ...protection } = standby.protection;
-        await this.#protectPromoted(
-          {
-            to: peer,
-            epochMs: own?.epochMs ?? DEFAULT_EPOCH_MS,
-            ...(own && { epochMaxMs: own.epochMaxMs }),
-            windowEpochs: own?.windowEpochs ?? DEFAULT_WINDOW,
-            protection,
-            onGuestEnd: own?.onGuestEnd ?? {
-              panicked: 'end',
-              gone: protection.failover === 'auto' ? 'failover' : 'end',
-            },
-          },
-          origin,
-        );
+        const settings = protectionAfterPromotion(this.#parts, this.vm, peer, standby.protection);
+        await this.#protectPromoted(settings, origin);
       }).catch((thrown) => this.#rest(thrown));
     }, PROTECT_AFTER_PROMOTION_MS);
   }
@@ -389,19 +348,10 @@ export class VmSlot {
     });
   }
 
-  #dropGates(): void {
-    for (const gate of this.#gates ?? []) gate.detach();
-    this.#gates = undefined;
-  }
-
   get #protectionPath(): string {
-    return join(vmDir(this.#parts.config, this.vm), 'protection.json');
+    return protectionPath(this.#parts.config, this.vm);
   }
 }
-
-/** For a promoted VM that this host's config does not name. */
-const DEFAULT_EPOCH_MS = 25;
-const DEFAULT_WINDOW = 8;
 
 export function unknownVm(vm: string, known: readonly string[] = []): RomulusError {
   return new RomulusError('VM_UNKNOWN', `this host knows no VM named "${vm}"`, {
