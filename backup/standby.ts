@@ -168,8 +168,8 @@ export class Standby {
     this.#guest.use(target);
     await mkdir(this.#options.dataDir, { recursive: true, mode: 0o700 });
     this.#record = record;
-    writeRecord(this.#recordPath, record);
     if (this.#state === 'STARTING' || this.#state === 'ACTIVE') this.#become('SYNCING');
+    await writeRecord(this.#recordPath, record);
   }
 
   /**
@@ -242,7 +242,7 @@ export class Standby {
     this.#receiver?.close();
     await this.#guest.discard();
     this.image.destroy();
-    removeRecord(this.#recordPath);
+    await removeRecord(this.#recordPath);
     this.#become('ENDED');
   }
 
@@ -332,7 +332,7 @@ export class Standby {
     const record = this.#record;
     if (this.#state !== 'ACTIVE' || record === undefined) throw notActive(this.#options.vm, this.#state);
     await this.close();
-    removeRecord(this.#recordPath);
+    await removeRecord(this.#recordPath);
     return this.#guest.localSpec(record.spec);
   }
 

@@ -1,30 +1,59 @@
 /** Small JSON records that survive kill -9 and power loss whole: written beside, fsynced, renamed, directory fsynced. */
 
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { RomulusError } from './errors.ts';
 
+/** Changes of one file come one after the other, in the order they were asked for. */
+const turns = new Map<string, Promise<void>>();
+
 /** Throws IMAGE_FULL when the disk is full, IMAGE_IO on any other error; the old record then still stands. */
-export function writeRecord(path: string, record: object): void {
-  const temporary = `${path}.new`;
+export function writeRecord(path: string, record: object): Promise<void> {
+  const text = JSON.stringify(record);
+  return inTurn(path, async () => {
+    try {
+      await writeDurably(`${path}.new`, text);
+      await rename(`${path}.new`, path);
+      await syncDirectory(dirname(path));
+    } catch (cause) {
+      throw ioError(`cannot write ${path}`, cause);
+    }
+  });
+}
+
+export function removeRecord(path: string): Promise<void> {
+  return inTurn(path, () => rm(path, { force: true }));
+}
+
+/** Resolves once the text would survive a power cut, if the directory's entry does. Never on the event loop's own thread: a disk may take its time. */
+export async function writeDurably(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w', 0o600);
   try {
-    const file = openSync(temporary, 'w', 0o600);
-    try {
-      writeSync(file, JSON.stringify(record));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-    const directory = openSync(dirname(path), 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
-  } catch (cause) {
-    throw ioError(`cannot write ${path}`, cause);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
   }
+}
+
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+function inTurn(path: string, change: () => Promise<void>): Promise<void> {
+  const mine = (turns.get(path) ?? Promise.resolve()).then(change);
+  const settled = mine.catch(() => {}); // whoever asked for it gets the error
+  turns.set(path, settled);
+  void settled.then(() => {
+    if (turns.get(path) === settled) turns.delete(path);
+  });
+  return mine;
 }
 
 /** undefined when there is no such record; throws IMAGE_CORRUPT when it is there and cannot be read as JSON. */
@@ -44,10 +73,6 @@ export function readRecord<T extends object>(path: string): T | undefined {
       cause,
     });
   }
-}
-
-export function removeRecord(path: string): void {
-  rmSync(path, { force: true });
 }
 
 /** A full disk is told apart from a broken one, since the operator's next step differs. */

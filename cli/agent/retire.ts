@@ -29,6 +29,6 @@ export async function forgetGuest(
   if (term > current.term || current.role === 'primary')
     await file.save({ term: Math.max(term, current.term), role: 'backup', epoch: 0 });
   rmSync(imageDir(config, vm), { recursive: true, force: true });
-  removeRecord(protectionPath(config, vm));
-  removeRecord(standbyRecordPath(vmDir(config, vm)));
+  await removeRecord(protectionPath(config, vm));
+  await removeRecord(standbyRecordPath(vmDir(config, vm)));
 }

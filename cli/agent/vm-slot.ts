@@ -139,11 +139,11 @@ export class VmSlot {
       if (this.#standby !== undefined)
         return this.#protectPromoted(record, { as: 'promoted', register: undefined });
       await this.#refuseIfOwnedElsewhere();
-      writeRecord(this.#protectionPath, record);
+      await writeRecord(this.#protectionPath, record);
       try {
         await this.#startReplica(record, { as: 'new' }, true);
       } catch (thrown) {
-        removeRecord(this.#protectionPath);
+        await removeRecord(this.#protectionPath);
         throw thrown;
       }
     });
@@ -155,12 +155,12 @@ export class VmSlot {
       if (replica === undefined) {
         if (this.#resting === undefined) throw unknownVm(this.vm);
         const status = this.#resting;
-        removeRecord(this.#protectionPath);
+        await removeRecord(this.#protectionPath);
         this.#resting = undefined;
         return { ...status, state: 'ENDED' };
       }
       await replica.stop({ forget: true });
-      removeRecord(this.#protectionPath);
+      await removeRecord(this.#protectionPath);
       this.#replica = undefined;
       return replica.status();
     });
@@ -200,7 +200,7 @@ export class VmSlot {
       }
       // The VM lives elsewhere now: whatever this host remembers of protecting it is over, and it becomes the backup.
       clearTimeout(this.#timer);
-      removeRecord(this.#protectionPath);
+      await removeRecord(this.#protectionPath);
       this.#resting = undefined;
       this.#devices.dropGates();
       return this.#openStandby();
@@ -317,7 +317,7 @@ export class VmSlot {
     if (spec === undefined) return;
     this.#standby = undefined;
     const record: ProtectionRecord = { ...settings, spec };
-    writeRecord(this.#protectionPath, record);
+    await writeRecord(this.#protectionPath, record);
     try {
       await this.#startReplica(record, origin, false);
     } catch (thrown) {

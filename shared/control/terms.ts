@@ -1,9 +1,10 @@
 /** What a node must never forget about a VM: the highest term it has seen, and whether it is the primary in it. */
 
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { crashPoint } from '../crash-point.ts';
+import { syncDirectory, writeDurably } from '../durable-file.ts';
 import { RomulusError } from '../errors.ts';
 import type { Epoch } from '../vm.ts';
 
@@ -77,23 +78,4 @@ function parse(text: string, path: string): TermRecord {
   }
   const { term, role, epoch } = JSON.parse(body) as TermRecord;
   return { term, role, epoch };
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
