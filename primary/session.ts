@@ -1,6 +1,7 @@
 /** The sending half of a replication connection: hello and its answer, chunks and commits out, acknowledgements in. */
 
 import type { ConnectionOptions } from 'node:tls';
+import type { WebSocket } from 'ws';
 import { engine } from '../native/index.ts';
 import type { Endpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
@@ -58,7 +59,11 @@ export class Session {
   /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
   static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
     const limits = connectingLimits(options.silenceMs);
-    const socket = await dial(options.address, options.tls, limits);
+    return dial(options.address, options.tls, (socket) => Session.#greet(socket, options, events), limits);
+  }
+
+  static #greet(socket: WebSocket, options: SessionOptions, events: SessionEvents): Promise<Session> {
+    const limits = connectingLimits(options.silenceMs);
     const helloSentMs = engine().bootTimeMs();
     const { term } = options.hello;
     return new Promise((resolve, reject) => {

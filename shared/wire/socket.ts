@@ -28,12 +28,16 @@ export function requireTlsOffLoopback(host: string, tls: unknown): void {
   );
 }
 
-/** Dials a peer; resolves when the WebSocket is open. Throws PEER_UNREACHABLE or TLS_INVALID. */
-export function dial(
+/**
+ * Dials a peer; resolves, when the WebSocket is open, with what `greet` makes of it. That is called in the same turn: a
+ * peer may have spoken already, and what comes before anybody listens is lost. Throws PEER_UNREACHABLE or TLS_INVALID.
+ */
+export function dial<T>(
   endpoint: Endpoint,
-  tls?: ConnectionOptions,
+  tls: ConnectionOptions | undefined,
+  greet: (socket: WebSocket) => T | Promise<T>,
   { handshakeMs } = connectingLimits(0),
-): Promise<WebSocket> {
+): Promise<T> {
   requireTlsOffLoopback(endpoint.host, tls);
   const address = formatEndpoint(endpoint);
   const socket = new WebSocket(`${tls ? 'wss' : 'ws'}://${address}${REPLICATE_PATH}`, {
@@ -48,7 +52,7 @@ export function dial(
   return new Promise((resolve, reject) => {
     socket.once('open', () => {
       socket.removeAllListeners('error');
-      resolve(socket);
+      resolve(greet(socket));
     });
     socket.once('error', (cause) => reject(dialError(address, cause)));
   });

@@ -83,7 +83,7 @@ function tcp(from = '127.0.0.1'): Socket {
 }
 
 async function peer(name: string, node: string): Promise<RawPeer> {
-  const raw = new RawPeer(await dial((listener as Listener).endpoint, credentials(name)));
+  const raw = await dial((listener as Listener).endpoint, credentials(name), (socket) => new RawPeer(socket));
   open.push({ destroy: () => raw.close() });
   raw.send(Kind.hello, { ...hello, node });
   return raw;
@@ -130,7 +130,7 @@ describe('a stranger is put out', () => {
 
   it('when its WebSocket is open and no hello comes', async () => {
     const { refused, endpoint } = await start({ admissionMs: 2000 });
-    const socket = await dial(endpoint, credentials('alpha'));
+    const socket = await dial(endpoint, credentials('alpha'), (opened) => opened);
     await ended(socket);
     expect(refused.late).toBe(1);
     expect(letIn).toEqual([]);
@@ -179,7 +179,7 @@ describe('a stranger is put out', () => {
     await ended(socket);
     expect(refused.bytes).toBe(1);
     // Frames too small to count each would add up as well.
-    const drip = await dial(endpoint, credentials('alpha'));
+    const drip = await dial(endpoint, credentials('alpha'), (opened) => opened);
     drip.on('error', () => undefined);
     for (let sent = 0; sent < 128; sent += 1) drip.send(Buffer.alloc(1024), { fin: false }, () => undefined);
     await ended(drip);
@@ -201,7 +201,9 @@ describe('a flood of strangers', () => {
     const { refused } = await start({ total: 10, perAddress: 4 });
     const flood = Array.from({ length: 40 }, (_, index) => tcp(`127.0.1.${1 + (index % 20)}`));
     await until(() => refused.crowded === 30);
-    await expect(dial((listener as Listener).endpoint, credentials('alpha'))).rejects.toMatchObject({
+    await expect(
+      dial((listener as Listener).endpoint, credentials('alpha'), () => undefined),
+    ).rejects.toMatchObject({
       code: 'PEER_UNREACHABLE',
     });
     for (const socket of flood) socket.destroy();
@@ -261,7 +263,11 @@ describe('a certificate', () => {
       tls: () => tls,
       standbyFor: () => Promise.reject(new Error('never asked')),
     });
-    const dialled = dial(listener.endpoint, credentials('alpha', name === 'expired' ? 'late' : 'beta'));
+    const dialled = dial(
+      listener.endpoint,
+      credentials('alpha', name === 'expired' ? 'late' : 'beta'),
+      () => undefined,
+    );
     await expect(dialled).rejects.toMatchObject({
       code: 'TLS_INVALID',
       message: expect.stringMatching(said),

@@ -65,7 +65,7 @@ describe('over TLS', () => {
 
   it('a client without a certificate never reaches the protocol', async () => {
     await expect(
-      dial(backup.endpoint, { rejectUnauthorized: false }).then((socket) => {
+      dial(backup.endpoint, { rejectUnauthorized: false }, (socket) => {
         return new Promise((_, reject) => socket.once('close', () => reject(new Error('closed'))));
       }),
     ).rejects.toThrow();

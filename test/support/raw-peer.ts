@@ -27,7 +27,7 @@ export class RawPeer {
   #sequence = 0;
 
   static async connect(endpoint: Endpoint): Promise<RawPeer> {
-    return new RawPeer(await dial(endpoint));
+    return dial(endpoint, undefined, (socket) => new RawPeer(socket));
   }
 
   constructor(socket: WebSocket) {
