@@ -315,15 +315,17 @@ export class VmSlot {
   async #protectPromoted(settings: Omit<ProtectionRecord, 'spec'>, origin: PrimaryOrigin): Promise<void> {
     const spec = await this.#standby?.handOver();
     if (spec === undefined) return;
-    this.#standby = undefined;
     const record: ProtectionRecord = { ...settings, spec };
-    await writeRecord(this.#protectionPath, record);
     try {
+      await writeRecord(this.#protectionPath, record);
       await this.#startReplica(record, origin, false);
     } catch (thrown) {
       // A promoted guest runs on whatever failed here, and must not be forgotten.
       this.#rest(thrown);
       throw thrown;
+    } finally {
+      // Only now, as above: until then it is the standby that says that the guest is active here.
+      this.#standby = undefined;
     }
   }
 
