@@ -7,6 +7,7 @@ import { benchApply, benchDelta, benchScan, type DeltaRow, type ScanRow } from '
 import { benchDisk, type DiskRow } from './disk.ts';
 import { benchEpoch, type EpochBenchOptions } from './epoch.ts';
 import { benchFailover, type FailoverBenchOptions, type FailoverRow } from './failover.ts';
+import { benchFleet, type FleetRow } from './fleet-failover.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
 import { benchSnappy } from './snappy.ts';
 import { benchWire, type WireRow } from './wire.ts';
@@ -21,7 +22,8 @@ export interface BenchRequest {
   rounds: number;
   threads: number;
   epoch: Omit<EpochBenchOptions, 'onProgress'>;
-  failover: Omit<FailoverBenchOptions, 'onProgress'>;
+  /** More than one VM: one power cut under all of them. */
+  failover: Omit<FailoverBenchOptions, 'onProgress'> & { vms: number };
   onProgress(line: string): void;
 }
 
@@ -32,7 +34,7 @@ export interface BenchRows {
   wire: WireRow[];
   epoch: Awaited<ReturnType<typeof benchEpoch>>;
   disk: DiskRow[];
-  failover: FailoverRow[];
+  failover: (FailoverRow | FleetRow)[];
 }
 
 /** The trimmed trace of the tests: real, but so short that other traces should be given for figures that count. */
@@ -59,7 +61,12 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
     apply: () => benchApply([...traces, 'dense', 'sparse'], options),
     wire: () => benchWire(),
     epoch: () => benchEpoch({ ...request.epoch, onProgress }),
-    failover: () => benchFailover({ ...request.failover, onProgress }),
+    failover: () => {
+      const { vms, ...kills } = request.failover;
+      return vms > 1
+        ? benchFleet({ vms, silenceMs: kills.silenceMs, onProgress })
+        : benchFailover({ ...kills, onProgress });
+    },
     disk: () => benchDisk({ rounds, epochMs: 25, onProgress }),
   };
   return parts[part]();

@@ -147,6 +147,37 @@ function epochText(rows: BenchRows['epoch']): string {
 }
 
 function failoverText(rows: BenchRows['failover']): string {
+  const fleets = rows.flatMap((row) => (row.what === 'fleet' ? [row] : []));
+  const kills = rows.flatMap((row) => (row.what === 'failover' ? [row] : []));
+  return fleets.length > 0 ? fleetText(fleets) : killsText(kills);
+}
+
+function fleetText(rows: Extract<BenchRows['failover'][number], { what: 'fleet' }>[]): string {
+  return table([
+    [
+      'VMS',
+      'SILENCE',
+      'EPOCH',
+      'PROTECTED IN',
+      'TO CLAIM p50/max',
+      'TO RUNNING p50/p99/max',
+      'LOST',
+      'TWO ACTIVE',
+    ],
+    ...rows.map(({ detectedMs, runningMs, ...row }) => [
+      String(row.vms),
+      formatMs(row.silenceMs),
+      formatMs(row.epochMs),
+      formatMs(row.protectMs),
+      `${formatMs(detectedMs.p50)} / ${formatMs(detectedMs.max)}`,
+      `${formatMs(runningMs.p50)} / ${formatMs(runningMs.p99)} / ${formatMs(runningMs.max)}`,
+      String(row.lost),
+      String(row.twoActive),
+    ]),
+  ]);
+}
+
+function killsText(rows: Extract<BenchRows['failover'][number], { what: 'failover' }>[]): string {
   const both = ({ p50, p99 }: { p50: number; p99: number }) => `${formatMs(p50)} / ${formatMs(p99)}`;
   return table([
     [

@@ -19,6 +19,7 @@ interface Options {
   requests: number;
   kills: number;
   silence: number;
+  vms: number;
 }
 
 /** Collects an option given several times. */
@@ -56,6 +57,7 @@ export const bench: Verb = (program, context) => {
     .option('--requests <n>', 'epoch: requests of a client at each length (takes root)', countOrNone, 0)
     .option('--kills <n>', 'failover: power cuts', countArgument, 3)
     .option('--silence <ms>', 'failover: silence that counts as loss', countArgument, 300)
+    .option('--vms <n>', 'failover: one power cut under so many recorded VMs', countArgument, 1)
     .action(async (what: Part | 'all', options: Options) => {
       const { runBench } = await import('../../bench/run.ts');
       const { benchText } = await import('../bench-text.ts');
@@ -72,7 +74,7 @@ export const bench: Verb = (program, context) => {
           failovers: options.failovers,
           requests: options.requests,
         },
-        failover: { kills: options.kills, silenceMs: options.silence },
+        failover: { kills: options.kills, silenceMs: options.silence, vms: options.vms },
         onProgress: (line: string) => out.progress(line),
       };
       const all: Record<string, unknown> = {};

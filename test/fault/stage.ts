@@ -6,8 +6,10 @@ import { type HostName, Lab, VM, WITNESS_PORT } from '../../cli/lab/lab.ts';
 import { Links } from '../../cli/lab/links.ts';
 import { readHeartbeats } from '../../cli/lab/serial.ts';
 import { LabWitness } from '../../cli/lab/witness.ts';
+import type { GuestWorkload } from '../../guest/build.ts';
 import type { VmStatus } from '../../shared/status.ts';
 
+/** Half a second of silence is no death where all cores are busy with other tests. */
 export const SILENCE_MS = 2000;
 const SAMPLE_MS = 20;
 const ROLES_TIMEOUT_MS = 30_000;
@@ -18,19 +20,25 @@ export class Stage {
   readonly links: Links<HostName>;
   readonly witness: LabWitness;
   readonly lab: Lab;
+  readonly silenceMs: number;
   /** Moments at which both sides served; must stay 0. */
   twoActive = 0;
   samples = 0;
   #watching = true;
   #watch: Promise<void> = Promise.resolve();
 
-  private constructor(links: Links<HostName>, witness: LabWitness, lab: Lab) {
+  private constructor(links: Links<HostName>, witness: LabWitness, lab: Lab, silenceMs: number) {
     this.links = links;
     this.witness = witness;
     this.lab = lab;
+    this.silenceMs = silenceMs;
   }
 
-  static async open(): Promise<Stage> {
+  static async open({
+    silenceMs = SILENCE_MS,
+    epochMs = 25,
+    workload = { structureMiB: 16 } as GuestWorkload,
+  } = {}): Promise<Stage> {
     const links = new Links<HostName>(['alpha', 'beta', 'w']);
     const witness = await LabWitness.start({
       launcher: links.launcher('w'),
@@ -38,14 +46,13 @@ export class Stage {
     });
     const lab = await Lab.create({
       memoryMiB: 128,
-      epochMs: 25,
-      workload: { structureMiB: 16 },
+      epochMs,
+      workload,
       witness,
       links,
-      // Half a second of silence is no death where all cores are busy with other tests.
-      agent: { silence: `${SILENCE_MS}ms` },
+      agent: { silence: `${silenceMs}ms` },
     });
-    const stage = new Stage(links, witness, lab);
+    const stage = new Stage(links, witness, lab, silenceMs);
     await lab.start();
     await lab.protect();
     stage.#watch = stage.#sample();

@@ -11,7 +11,7 @@ const request = {
   rounds: 1,
   threads: 1,
   epoch: { epochMs: [25], epochs: 20, memoryMiB: [256], failovers: 1, requests: 0 },
-  failover: { kills: 1, silenceMs: 2000 },
+  failover: { kills: 1, silenceMs: 2000, vms: 1 },
   onProgress: () => {},
 };
 
@@ -58,5 +58,11 @@ describe('romulus bench', () => {
     const text = benchText('epoch', rows);
     expect(text).toContain('PAUSE');
     expect(text).toContain('DECISION TO RUNNING');
+  });
+
+  it('failover of several VMs at once has them all go on, from what was acknowledged', async () => {
+    const rows = await runBench('failover', { ...request, failover: { ...request.failover, vms: 3 } });
+    expect(rows).toMatchObject([{ what: 'fleet', vms: 3, lost: 0, twoActive: 0 }]);
+    expect(benchText('failover', rows)).toContain('TO RUNNING');
   });
 });
