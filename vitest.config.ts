@@ -3,11 +3,15 @@ import { configDefaults, defineConfig } from 'vitest/config';
 /** Plays for ten minutes, and not all of its scenarios have passed yet: `npm run docs:failures` runs it, the suite does not. */
 const failureList = process.env.ROMULUS_FAILURES_TO === undefined ? ['test/fault/failures.test.ts'] : [];
 
+/** Run inside an emulated Debian by test/e2e/stock-kernel.test.ts. */
+const onStockKernel = process.env.ROMULUS_ON_STOCK_KERNEL !== undefined;
+const stockKernel = onStockKernel ? [] : ['test/kernel/*.test.ts'];
+
 // Real processes, guests and mappings are involved: files run one after the other so that two cores suffice.
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: [...configDefaults.exclude, ...failureList],
+    include: onStockKernel ? ['test/kernel/*.test.ts'] : ['test/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, ...failureList, ...stockKernel],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 120_000,

@@ -288,6 +288,12 @@ export class Standby {
     }
   }
 
+  /** Digests of the image by a full pass, beside those the primary named, once all that is committed is applied. */
+  async verify(): Promise<{ epoch: Epoch; expected: string; found: string }> {
+    await this.#receiver?.settled();
+    return this.image.verify();
+  }
+
   status(): VmStatus {
     const record = this.#record;
     const authority = this.#driver?.state;

@@ -82,10 +82,11 @@ export class AgentClient {
     }>;
   }
 
-  /** Events as they happen; leave the loop to end the stream. */
-  async *events(signal?: AbortSignal): AsyncGenerator<AgentEvent> {
+  /** Events as they happen; leave the loop to end the stream. From `onOpen` on none is missed. */
+  async *events(signal?: AbortSignal, onOpen: () => void = () => {}): AsyncGenerator<AgentEvent> {
     const response = await this.#send('GET', '/v1/events', undefined, signal);
     if (response.statusCode !== 200) throw await errorOf(response);
+    onOpen();
     try {
       yield* readEvents(response) as AsyncGenerator<AgentEvent>;
     } catch (thrown) {

@@ -133,6 +133,14 @@ export const prerequisites = [
     packageName: 'iproute2',
   },
   {
+    id: 'nbd-client',
+    what: 'nbd-client',
+    why: "attaches the disk's server to the kernel's own NBD client, in the tests",
+    purposes: ['test'],
+    command: ['sh', '-c', 'command -v nbd-client || test -x /sbin/nbd-client'],
+    packageName: 'nbd-client',
+  },
+  {
     id: 'nbd-clients',
     what: 'nbdinfo and nbdcopy',
     why: "judge the replicated disk's server",

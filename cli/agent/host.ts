@@ -76,7 +76,7 @@ export class Host {
   verify(vm: string): Promise<{ epoch: number; expected: string; found: string }> {
     const standby = this.#open.get(vm)?.standby;
     if (standby === undefined) throw this.#unknown(vm);
-    return standby.image.verify();
+    return standby.verify();
   }
 
   async protect(request: ProtectRequest): Promise<VmStatus> {

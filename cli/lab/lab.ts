@@ -147,7 +147,11 @@ export class Lab {
     already?: () => Promise<boolean>,
   ): Promise<AgentEvent | undefined> {
     const stop = new AbortController();
-    const events = agent.client.events(stop.signal);
+    let opened: () => void = () => {};
+    const open = new Promise<void>((resolve) => {
+      opened = resolve;
+    });
+    const events = agent.client.events(stop.signal, opened);
     let late = false;
     const timer = setTimeout(() => {
       late = true;
@@ -155,6 +159,7 @@ export class Lab {
     }, WATCH_TIMEOUT_MS);
     try {
       const first = events.next();
+      await Promise.race([open, first]);
       if (already && (await already())) return undefined;
       for (let next = await first; !next.done; next = await events.next())
         if (fits(next.value)) return next.value;

@@ -9,7 +9,7 @@ export type PlugActionId = (typeof PlugAction)[keyof typeof PlugAction];
 const NEW_QDISC = 36;
 const DELETE_QDISC = 37;
 const GET_QDISC = 38;
-const FLAG = { request: 0x1, ack: 0x4, exclusive: 0x200, create: 0x400 } as const;
+const FLAG = { request: 0x1, ack: 0x4, echo: 0x8, exclusive: 0x200, create: 0x400 } as const;
 const ROOT = 0xffffffff;
 const ATTRIBUTE = { kind: 1, options: 2, stats: 3 } as const;
 const ERROR = 2;
@@ -40,9 +40,9 @@ export function deletePlug(ifindex: number, sequence: number): Buffer {
   return message(DELETE_QDISC, FLAG.request | FLAG.ack, sequence, ifindex, []);
 }
 
-/** Asks for the root discipline of an interface. */
+/** Asks for the root discipline of an interface. Without `echo` the kernel tells all who listen to changes, but not who asked. */
 export function getQdisc(ifindex: number, sequence: number): Buffer {
-  return message(GET_QDISC, FLAG.request, sequence, ifindex, []);
+  return message(GET_QDISC, FLAG.request | FLAG.echo, sequence, ifindex, []);
 }
 
 /** What waits in the discipline that getQdisc() asked for. */

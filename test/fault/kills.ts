@@ -100,6 +100,8 @@ export async function ticksOn(serialLog: string, timeoutMs = 20_000): Promise<bo
 
 export interface PlugOutcome {
   imageWhole: boolean;
+  /** What the full pass found, with the digests the primary named. */
+  verified: { epoch: number; expected: string; found: string };
   decisionToRunningMs: number;
   epoch: number;
   ticked: boolean;
@@ -126,6 +128,7 @@ export async function pullPlugAndSwap(lab: Lab, from: AgentProcess, to: AgentPro
   await lab.swap(from, to);
   return {
     imageWhole: verified.found === verified.expected && verified.epoch === result.epoch,
+    verified,
     decisionToRunningMs: result.decisionToRunningMs,
     epoch: result.epoch,
     ticked,

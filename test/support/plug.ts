@@ -6,6 +6,7 @@ const DELETE_QDISC = 37;
 const GET_QDISC = 38;
 const OPTIONS_OFFSET = 16 + 20 + 12;
 const CREATE = 0x400;
+const ECHO = 0x8;
 const ENOENT = 2;
 const EEXIST = 17;
 
@@ -28,7 +29,7 @@ export class FakePlug {
   readonly request = (request: Buffer): Buffer => {
     const sequence = request.readUInt32LE(8);
     const type = request.readUInt16LE(4);
-    if (type === GET_QDISC) return this.#figures(sequence);
+    if (type === GET_QDISC && request.readUInt16LE(6) & ECHO) return this.#figures(sequence);
     if (type === DELETE_QDISC) return acknowledgement(sequence, this.#delete());
     if (request.readUInt16LE(6) & CREATE) return acknowledgement(sequence, this.#create());
     return acknowledgement(

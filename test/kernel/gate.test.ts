@@ -1,0 +1,75 @@
+/** The gate contract for the kernel's own `plug`, the whole way: tap, redirection, IFB device, queue, and out on this host. */
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { engine } from '../../native/index.ts';
+import { KernelGate } from '../../primary/output/kernel.ts';
+import { RelayGate } from '../../primary/output/relay.ts';
+import { ifbName } from '../../shared/net/ifb.ts';
+import { gateContract } from '../contract/gate.ts';
+import { FakeNetdev } from '../support/netdev.ts';
+import { datagramFrame, Outside } from '../support/tap.ts';
+
+const TAP = 'romulus-test0';
+
+/** A relay that lets all pass stands for the guest: what it writes into the tap is what the kernel gate must hold. */
+async function makeKernelGate() {
+  const dir = mkdtempSync(join(tmpdir(), 'gate-'));
+  const guest = await FakeNetdev.listen(join(dir, 'net0.sock'));
+  const wire = new RelayGate({ tap: TAP, mac: '52:54:00:78:00:02' }, guest.path);
+  const outside = await Outside.on(TAP);
+  wire.attach();
+  wire.openUnprotected();
+  const gate = new KernelGate(TAP);
+  gate.attach();
+  /** All that was sent is held or has been heard. */
+  const send = async (text: string) => {
+    const before = gate.held().packets + outside.heard.length;
+    await guest.send(datagramFrame(text));
+    while (gate.held().packets + outside.heard.length <= before) await new Promise(setImmediate);
+  };
+  const dispose = async () => {
+    await outside.close();
+    gate.detach();
+    wire.detach();
+    await guest.close();
+    execFileSync('ip', ['link', 'delete', ifbName(TAP)]); // the tap went with the relay
+    rmSync(dir, { recursive: true });
+  };
+  return { gate, guest, outside, send, dispose };
+}
+
+gateContract('kernel, on sch_plug', async () => {
+  const { gate, outside, send, dispose } = await makeKernelGate();
+  return { gate, send, left: (count) => outside.hears(count), dispose };
+});
+
+describe('the kernel gate, on sch_plug', () => {
+  it('stays shut when its agent is gone, and begins anew with the next', async () => {
+    const { gate, outside, send, dispose } = await makeKernelGate();
+    await send('of the first agent');
+    gate.seal(1);
+    gate.detach();
+    const next = new KernelGate(TAP);
+    next.attach();
+    next.openUnprotected();
+    await outside.hears(0);
+    expect(outside.heard).toEqual([]);
+    next.detach();
+    await dispose();
+  });
+
+  it('lets a thousand packets out at once', async () => {
+    const { gate, guest, outside, dispose } = await makeKernelGate();
+    const packets = 1000;
+    await guest.send(...Array.from({ length: packets }, (_, i) => datagramFrame(`p${i}`)));
+    while (gate.held().packets < packets) await new Promise(setImmediate); // this host's own multicast is held too
+    gate.seal(1);
+    gate.release(1, engine().bootTimeMs() + 60_000);
+    expect(await outside.hears(packets)).toHaveLength(packets);
+    await dispose();
+  });
+});
