@@ -7,8 +7,18 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
 
-/** Where `limit-read` reads the bitmap once, and `naive` is one bit test per page, as in Xen's save loop. */
-export type ScanMethod = 'limit-read' | 'naive' | 'portable' | 'romulus' | 'romulus-threads';
+/**
+ * Where `limit-read` reads the bitmap once, and `naive` is one bit test per page, as in Xen's save loop. `+list` also writes
+ * all page numbers out and clears the bitmap, which an encode does some words at a time.
+ */
+export type ScanMethod =
+  | 'limit-read'
+  | 'naive'
+  | 'portable'
+  | 'portable+list'
+  | 'romulus'
+  | 'romulus+list'
+  | 'romulus-threads';
 
 export interface ScanRow {
   guestGiB: number;

@@ -41,8 +41,8 @@ __attribute__((target("avx512f"))) uint64_t read_avx512(const PagePair& pair) no
     const uint64_t at = pair.pages[i] * kPageBytes;
     const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
     for (uint64_t b = 0; b < kPageBytes; b += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T1);
       sum = _mm512_or_si512(sum, _mm512_or_si512(_mm512_loadu_si512(pair.now + at + b),
                                                  _mm512_loadu_si512(pair.before + at + b)));
     }
@@ -57,8 +57,8 @@ __attribute__((target("avx512f"))) uint64_t compare_avx512(const PagePair& pair)
     const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
     __m512i difference = _mm512_setzero_si512();
     for (uint64_t b = 0; b < kPageBytes; b += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.before + ahead + b), _MM_HINT_T1);
       difference = _mm512_or_si512(difference, _mm512_xor_si512(_mm512_loadu_si512(pair.now + at + b),
                                                                 _mm512_loadu_si512(pair.before + at + b)));
     }
@@ -74,8 +74,8 @@ __attribute__((target("avx512f,avx512bw"))) uint64_t update_avx512(const PagePai
     const uint64_t at = pair.pages[i] * kPageBytes;
     const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
     for (uint64_t b = 0; b < kPageBytes; b += 64, out += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(before + ahead + b), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + b), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(before + ahead + b), _MM_HINT_T1);
       const __m512i now = _mm512_loadu_si512(pair.now + at + b);
       differing += _mm512_cmpneq_epi64_mask(now, _mm512_loadu_si512(before + at + b));
       _mm512_storeu_si512(before + at + b, now);
@@ -109,8 +109,8 @@ uint64_t read_both(const PagePair& pair) noexcept {
   uint64_t sum = 0;
   for_pages(pair, [&](uint64_t at, uint64_t ahead) {
     for (uint64_t b = 0; b < kPageBytes; b += 64) {
-      __builtin_prefetch(pair.now + ahead + b);
-      __builtin_prefetch(pair.before + ahead + b);
+      __builtin_prefetch(pair.now + ahead + b, 0, 2);
+      __builtin_prefetch(pair.before + ahead + b, 0, 2);
       sum += pair.now[at + b] + pair.before[at + b];
     }
   });
@@ -135,8 +135,8 @@ uint64_t update_and_copy_out(const PagePair& pair, uint8_t* before, uint8_t* out
   uint8_t* const start = out;
   for_pages(pair, [&](uint64_t at, uint64_t ahead) {
     for (uint64_t b = 0; b < kPageBytes; b += 64) {
-      __builtin_prefetch(pair.now + ahead + b);
-      __builtin_prefetch(before + ahead + b);
+      __builtin_prefetch(pair.now + ahead + b, 0, 2);
+      __builtin_prefetch(before + ahead + b, 0, 2);
     }
     if (std::memcmp(pair.now + at, before + at, kPageBytes) != 0) std::memcpy(before + at, pair.now + at, kPageBytes);
     std::memcpy(out, before + at, kPageBytes);
@@ -148,7 +148,7 @@ uint64_t update_and_copy_out(const PagePair& pair, uint8_t* before, uint8_t* out
 uint64_t copy_out(const PagePair& pair, uint8_t* out) noexcept {
   uint8_t* const start = out;
   for_pages(pair, [&](uint64_t at, uint64_t ahead) {
-    for (uint64_t b = 0; b < kPageBytes; b += 64) __builtin_prefetch(pair.now + ahead + b);
+    for (uint64_t b = 0; b < kPageBytes; b += 64) __builtin_prefetch(pair.now + ahead + b, 0, 2);
     std::memcpy(out, pair.now + at, kPageBytes);
     out += kPageBytes;
   });

@@ -41,17 +41,32 @@ void measure(const std::vector<uint64_t>& bitmap, const char* shape, double dens
   const uint64_t count = bitmap.size();
   Mapping copy;
   Mapping list;
-  if (!copy.anonymous(count * 8).ok() || !list.anonymous(scan_list_bytes(count)).ok()) return;
+  if (!copy.anonymous(count * 8).ok() || !list.anonymous((count * 64 + kStoreSlackBytes) * sizeof(uint32_t)).ok()) return;
   auto* words = reinterpret_cast<uint64_t*>(copy.data());
   auto* out = reinterpret_cast<uint32_t*>(list.data());
-  const auto with = [](const Kernels& kernel) -> Scan {
-    return [&kernel](uint64_t* from, uint64_t length, uint32_t* to) { return kernel.take_pages(from, length, 0, to); };
+  Mapping words_list;
+  if (!words_list.anonymous(scan_list_bytes(count)).ok()) return;
+  auto* found = reinterpret_cast<uint32_t*>(words_list.data());
+  const auto with = [found](const Kernels& kernel) -> Scan {
+    return [&kernel, found](uint64_t* from, uint64_t length, uint32_t*) { return kernel.find_words(from, length, 0, found).pages; };
   };
-  const auto parallel = [threads](uint64_t* from, uint64_t length, uint32_t* to) {
-    return scan_pages({from, length}, threads, to);
+  // As the threads of an encode do it, some words at a time; here their pages are not worked on in between.
+  const auto listing = [found](const Kernels& kernel) -> Scan {
+    return [&kernel, found](uint64_t* from, uint64_t length, uint32_t* to) {
+      const DirtyWords dirty = kernel.find_words(from, length, 0, found);
+      return uint64_t{kernel.take_pages(from, found, dirty.words, to)};
+    };
   };
-  const std::pair<const char*, Scan> methods[] = {
-      {"limit-read", read_once}, {"naive", scan_naive}, {"portable", with(kPortableKernels)}, {"romulus", with(kernels())}, {"romulus-threads", parallel}};
+  const auto parallel = [threads, found](uint64_t* from, uint64_t length, uint32_t*) {
+    return scan_words({from, length}, threads, found).pages;
+  };
+  const std::pair<const char*, Scan> methods[] = {{"limit-read", read_once},
+                                                  {"naive", scan_naive},
+                                                  {"portable", with(kPortableKernels)},
+                                                  {"portable+list", listing(kPortableKernels)},
+                                                  {"romulus", with(kernels())},
+                                                  {"romulus+list", listing(kernels())},
+                                                  {"romulus-threads", parallel}};
   for (const char* cache : {"cold", "warm"}) {
     for (const auto& [name, scan] : methods) {
       std::vector<Times> runs;

@@ -71,8 +71,8 @@ class Encoder {
   const uint32_t threads_;
   SlabPool& slabs_;
   std::atomic<uint64_t> digest_{0};
-  /** Dirty page numbers of the running epoch; room for every page of the guest, given memory on first touch. */
-  Mapping pages_;
+  /** Words of the running epoch's bitmap that have bits set; room for all of them, given memory on first touch. */
+  Mapping words_;
   /** For each thread what its chunk writer needs, and a page of zeros. */
   Mapping scratch_;
 };

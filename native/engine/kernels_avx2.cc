@@ -71,8 +71,8 @@ ROMULUS_TARGET inline uint64_t sum(__m256i lanes) noexcept {
   return parts[0] + parts[1] + parts[2] + parts[3];
 }
 
-ROMULUS_TARGET size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* out) noexcept {
-  uint32_t* const start = out;
+ROMULUS_TARGET DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept {
+  DirtyWords found;
   for (size_t w = 0; w < count;) {
     if (w + 16 <= count) {
       const Line a = load_line(reinterpret_cast<const uint8_t*>(words + w));
@@ -82,13 +82,21 @@ ROMULUS_TARGET size_t take_pages(uint64_t* words, size_t count, uint64_t first_p
         continue;
       }
     }
-    const size_t end = w + 16 <= count ? w + 16 : count;
-    for (; w < end; w++) {
-      const uint64_t bits = words[w];
-      if (bits == 0) continue;
-      words[w] = 0;
-      out = list_bits(bits, static_cast<uint32_t>(first_page + w * 64), out);
+    // Which words have bits is as good as random: written always, counted if so.
+    for (const size_t end = w + 16 <= count ? w + 16 : count; w < end; w++) {
+      out[found.words] = first_word + static_cast<uint32_t>(w);
+      found.words += words[w] != 0;
+      found.pages += static_cast<uint64_t>(_mm_popcnt_u64(words[w]));
     }
+  }
+  return found;
+}
+
+ROMULUS_TARGET size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept {
+  uint32_t* const start = out;
+  for (size_t i = 0; i < count; i++) {
+    out = list_bits(bitmap[found[i]], found[i] * 64, out);
+    bitmap[found[i]] = 0;
   }
   return static_cast<size_t>(out - start);
 }
@@ -102,7 +110,9 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
 
 ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   uint64_t lines = 0;
+  const Ahead ahead(in);
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    ahead.line(l);
     const Line a = load_line(in.source + l * kLineBytes);
     const Line b = load_line(in.shadow + l * kLineBytes);
     const bool same = is_zero({_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)});
@@ -152,10 +162,7 @@ ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
   uint8_t* data = in.data;
   KindList kinds(found);
   __m256i digest = _mm256_setzero_si256();
-  const uint64_t candidates = changed_lines(in);
-  Ahead ahead(in, static_cast<uint32_t>(_mm_popcnt_u64(candidates)));
-  for (uint64_t left = candidates; left != 0; left &= left - 1) {
-    ahead.step();
+  for (uint64_t left = changed_lines(in); left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     const Line after = load_once(in.source + l * kLineBytes);
@@ -262,7 +269,7 @@ ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, u
 
 }  // namespace
 
-const Kernels kAvx2Kernels = {"avx2", take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kAvx2Kernels = {"avx2", find_words, take_pages, encode_page, apply_delta, apply_page, digest_lines};
 
 }  // namespace romulus
 

@@ -29,17 +29,28 @@ inline bool is_zero(const uint8_t* from, uint64_t bytes) noexcept {
   return any == 0;
 }
 
-size_t take_pages(uint64_t* words, size_t count, uint64_t first_page, uint32_t* out) noexcept {
-  uint32_t* const start = out;
-  for (size_t w = 0; w < count; w++) {
+DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept {
+  DirtyWords found;
+  for (size_t w = 0; w < count;) {
     if (w + 8 <= count && is_zero(reinterpret_cast<const uint8_t*>(words + w), 64)) {
-      w += 7;
+      w += 8;
       continue;
     }
-    const uint64_t bits = words[w];
-    if (bits == 0) continue;
-    words[w] = 0;
-    out = list_bits(bits, static_cast<uint32_t>(first_page + w * 64), out);
+    // Which words of a line have bits is as good as random: written always, counted if so.
+    for (const size_t end = w + 8 <= count ? w + 8 : count; w < end; w++) {
+      out[found.words] = first_word + static_cast<uint32_t>(w);
+      found.words += words[w] != 0;
+      found.pages += popcount64(words[w]);
+    }
+  }
+  return found;
+}
+
+size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept {
+  uint32_t* const start = out;
+  for (size_t i = 0; i < count; i++) {
+    out = list_bits(bitmap[found[i]], found[i] * 64, out);
+    bitmap[found[i]] = 0;
   }
   return static_cast<size_t>(out - start);
 }
@@ -99,16 +110,16 @@ LineChange compare_line(const uint64_t (&now)[kWordsPerLine], const uint64_t (&b
 
 PageDelta encode_page(const PageEncode& in) noexcept {
   uint64_t candidates = 0;
+  const Ahead ahead(in);
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    ahead.line(l);
     candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
   }
   PageDelta found;
   uint8_t* masks = in.masks;
   uint8_t* data = in.data;
   KindList kinds(found);
-  Ahead ahead(in, popcount64(candidates));
   for (uint64_t left = candidates; left != 0; left &= left - 1) {
-    ahead.step();
     const uint64_t l = lowest_bit(left);
     uint8_t* shadow = in.shadow + l * kLineBytes;
     uint64_t now[kWordsPerLine];
@@ -208,6 +219,6 @@ uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) 
 
 }  // namespace
 
-const Kernels kPortableKernels = {"portable", take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kPortableKernels = {"portable", find_words, take_pages, encode_page, apply_delta, apply_page, digest_lines};
 
 }  // namespace romulus

@@ -16,37 +16,38 @@ constexpr uint64_t kPieceWords = 64 * 1024;
 /** Below so many pieces a thread more costs what it saves. */
 constexpr uint64_t kMinPieces = 4;
 /** Entries a kernel may write beyond its end. */
-constexpr uint64_t kSlack = 64;
+constexpr uint64_t kSlack = kStoreSlackBytes / sizeof(uint32_t);
 
 uint64_t pieces_of(uint64_t words) noexcept { return (words + kPieceWords - 1) / kPieceWords; }
 
 }  // namespace
 
 uint64_t scan_list_bytes(uint64_t words) noexcept {
-  return (words * 64 + std::max<uint64_t>(pieces_of(words), 1) * kSlack) * sizeof(uint32_t);
+  return (words + std::max<uint64_t>(pieces_of(words), 1) * kSlack) * sizeof(uint32_t);
 }
 
-uint64_t scan_pages(std::span<uint64_t> words, uint32_t threads, uint32_t* list) noexcept {
+DirtyWords scan_words(std::span<const uint64_t> words, uint32_t threads, uint32_t* list) noexcept {
   const uint64_t pieces = pieces_of(words.size());
-  const auto take = kernels().take_pages;
-  if (threads < 2 || pieces < kMinPieces) return take(words.data(), words.size(), 0, list);
+  const auto find = kernels().find_words;
+  if (threads < 2 || pieces < kMinPieces) return find(words.data(), words.size(), 0, list);
 
-  const auto part = [&](uint64_t piece) { return list + piece * (kPieceWords * 64 + kSlack); };
-  constexpr uint64_t kMaxPieces = (uint64_t{1} << 31) / 64 / kPieceWords;
-  uint32_t found[kMaxPieces];
+  const auto part = [&](uint64_t piece) { return list + piece * (kPieceWords + kSlack); };
+  constexpr uint64_t kMaxPieces = kMaxPages / 64 / kPieceWords;
+  DirtyWords found[kMaxPieces];
   std::atomic<uint64_t> next{0};
   auto body = [&](uint32_t) noexcept {
     for (uint64_t piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
       const uint64_t first = piece * kPieceWords;
       const uint64_t count = std::min(kPieceWords, words.size() - first);
-      found[piece] = static_cast<uint32_t>(take(words.data() + first, count, first * 64, part(piece)));
+      found[piece] = find(words.data() + first, count, static_cast<uint32_t>(first), part(piece));
     }
   };
   ThreadPool::shared().for_slots(static_cast<uint32_t>(std::min<uint64_t>(threads, pieces)), body);
-  uint64_t total = 0;
+  DirtyWords total;
   for (uint64_t piece = 0; piece < pieces; piece++) {
-    std::memmove(list + total, part(piece), found[piece] * sizeof(uint32_t));
-    total += found[piece];
+    std::memmove(list + total.words, part(piece), found[piece].words * sizeof(uint32_t));
+    total.words += found[piece].words;
+    total.pages += found[piece].pages;
   }
   return total;
 }

@@ -4,9 +4,23 @@
 #include <cerrno>
 #include <cstring>
 
+#include "bits.h"
 #include "cpu.h"
 
 namespace romulus {
+namespace {
+
+/** Calls with each page whose bit is set in one of the words named, until told false. */
+template <typename F>
+void for_pages(std::span<const uint64_t> bitmap, std::span<const uint32_t> words, F&& body) noexcept {
+  for (const uint32_t word : words) {
+    for (uint64_t bits = bitmap[word]; bits != 0; bits &= bits - 1) {
+      if (!body(word * 64 + lowest_bit(bits))) return;
+    }
+  }
+}
+
+}  // namespace
 
 Status Shadow::prepare(const Mapping& copies, uint64_t pages) noexcept {
   const uint64_t room = pages_in(copies.bytes());
@@ -52,26 +66,28 @@ uint32_t Shadow::take_slot() noexcept {
   return slot;
 }
 
-void Shadow::admit(std::span<const uint32_t> pages) noexcept {
+void Shadow::admit(std::span<const uint64_t> bitmap, std::span<const uint32_t> words) noexcept {
   if (full_) return;
   epoch_++;
   // Pages that have a copy come first, so that none of them is dropped for a page of the same epoch.
-  for (const uint32_t page : pages) {
-    if (states()[page] < kFirstSlot) continue;
+  for_pages(bitmap, words, [&](uint32_t page) {
+    if (states()[page] < kFirstSlot) return true;
     const uint32_t slot = states()[page] - kFirstSlot;
     slots_[slot].epoch = epoch_;
     unlink(slot);
     link_newest(slot);
-  }
-  for (const uint32_t page : pages) {
+    return true;
+  });
+  for_pages(bitmap, words, [&](uint32_t page) {
     const uint32_t state = states()[page];
-    if (state >= kFirstSlot) continue;
+    if (state >= kFirstSlot) return true;
     const uint32_t slot = take_slot();
-    if (slot == kNone) return;
+    if (slot == kNone) return false;
     slots_[slot] = {page, kNone, kNone, epoch_, state};
     link_newest(slot);
     states()[page] = slot + kFirstSlot;
-  }
+    return true;
+  });
 }
 
 Shadow::Base Shadow::bounded_base(uint64_t page, uint8_t* scratch) noexcept {

@@ -28,8 +28,8 @@ class Shadow {
   Status prepare(const Mapping& copies, uint64_t pages) noexcept;
   bool is_full() const noexcept { return full_; }
 
-  /** An epoch begins: makes room for copies of its pages, as far as there is any. Nobody else may be in here. */
-  void admit(std::span<const uint32_t> pages) noexcept;
+  /** An epoch begins: makes room for copies of its pages, the bits set in these words, as far as there is any. Nobody else may be in here. */
+  void admit(std::span<const uint64_t> bitmap, std::span<const uint32_t> words) noexcept;
 
   /** One thread at a time for each page. `scratch`: a page of zeros of this thread's, for pages without a copy. */
   Base base(uint64_t page, uint8_t* scratch) noexcept {

@@ -24,9 +24,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     in_runs += static_cast<uint64_t>(runs[i + 1]);
   }
   if (in_runs != count || end > static_cast<double>(pages)) std::abort();
-  std::vector<uint32_t> list(count + 64);
+  std::vector<uint32_t> list(count + kStoreSlackBytes);
   const std::span<uint64_t> words = bitmap.words();
-  if (kernels().take_pages(words.data(), words.size(), 0, list.data()) != count || bitmap.count() != 0) std::abort();
+  std::vector<uint32_t> found(words.size() + kStoreSlackBytes);
+  const DirtyWords dirty = kernels().find_words(words.data(), words.size(), 0, found.data());
+  if (dirty.pages != count) std::abort();
+  if (kernels().take_pages(words.data(), found.data(), dirty.words, list.data()) != count || bitmap.count() != 0) std::abort();
   size_t at = 0;
   for (size_t i = 0; i < runs.size(); i += 2) {
     for (uint64_t p = 0; p < static_cast<uint64_t>(runs[i + 1]); p++) {

@@ -120,15 +120,23 @@ void lists_are_alike(Random& random) {
     if (shape >= 2) word = ~uint64_t{0} << random.below(64) >> random.below(64);
     if (shape == 3) word |= uint64_t{0xff00} << random.below(48);
   }
-  const uint64_t first = random.below(1 << 20) * 64;
+  const auto first = static_cast<uint32_t>(random.below(1 << 20));
+  std::vector<uint32_t> dirty_words;
   std::vector<uint32_t> expected;
-  for (uint64_t i = 0; i < words.size() * 64; i++) {
-    if ((words[i / 64] >> (i % 64) & 1) != 0) expected.push_back(static_cast<uint32_t>(first + i));
+  for (uint32_t w = 0; w < words.size(); w++) {
+    if (words[w] != 0) dirty_words.push_back(w);
+  }
+  for (uint32_t i = 0; i < words.size() * 64; i++) {
+    if ((words[i / 64] >> (i % 64) & 1) != 0) expected.push_back(i);
   }
   for (const Kernels* kernel : levels()) {
+    std::vector<uint32_t> found(words.size() + kStoreSlackBytes);
+    const DirtyWords counts = kernel->find_words(words.data(), words.size(), first, found.data());
+    CHECK(counts.words == dirty_words.size() && counts.pages == expected.size());
+    for (size_t i = 0; i < counts.words; i++) CHECK(found[i] == dirty_words[i] + first);
     std::vector<uint64_t> bits = words;
-    std::vector<uint32_t> list(words.size() * 64 + 64);
-    list.resize(kernel->take_pages(bits.data(), bits.size(), first, list.data()));
+    std::vector<uint32_t> list(words.size() * 64 + kStoreSlackBytes);
+    list.resize(kernel->take_pages(bits.data(), dirty_words.data(), dirty_words.size(), list.data()));
     CHECK(list == expected);
     CHECK(bits == std::vector<uint64_t>(words.size()));
   }
