@@ -20,6 +20,7 @@ import {
   parseHello,
   parseRenew,
   parseSync,
+  Region,
   type Sync,
   type Welcome,
 } from '../shared/wire/messages.ts';
@@ -28,6 +29,8 @@ import type { Standby } from './standby.ts';
 
 /** Committed epochs that may wait to be applied; beyond, acknowledgements wait and the primary's window closes. */
 const MAX_UNAPPLIED_EPOCHS = 16;
+/** Chunks decompressed and checked at once: as many as there are threads for it. */
+const MAX_CHECKED_AT_ONCE = 4;
 /** At most so often a chunk counts as a sign of life. */
 const CHUNK_HEARD_MS = 20;
 
@@ -48,6 +51,8 @@ export class Receiver {
   #staged: StagedEpoch = emptyEpoch();
   #stagedEpoch: Epoch = 0;
   #stagedChunks = 0;
+  /** Chunks of the staged epoch being decompressed and checked. */
+  readonly #checking = new Set<Promise<void>>();
   #unapplied = 0;
   #chunkHeardMs = 0;
   #applying: Promise<void> = Promise.resolve();
@@ -201,10 +206,17 @@ export class Receiver {
       );
     }
     if (chunk.epoch !== this.#stagedEpoch) this.#beginEpoch(chunk.epoch);
-    await image.stage(this.#staged, chunk, frame.payload);
-    if (this.#link.closed) return; // the journal was closed meanwhile, or is the promoted guest's past
     image.journal.append(chunk.epoch, frame.message);
     this.#stagedChunks += 1;
+    const checked = image.stage(this.#staged, chunk, frame.payload);
+    this.#checking.add(checked);
+    checked.then(
+      () => this.#checking.delete(checked),
+      (thrown) => this.#link.fail(thrown), // and the commit, which waits for it, fails too
+    );
+    // Disk payloads keep their order; of memory a few are decompressed and checked at once, beside the journal.
+    if (chunk.region !== Region.ram) await checked;
+    else if (this.#checking.size >= MAX_CHECKED_AT_ONCE) await Promise.race(this.#checking);
     crashPoint('backup.chunk-staged');
   }
 
@@ -238,7 +250,9 @@ export class Receiver {
         `epoch ${commit.epoch} names ${commit.chunks} chunks, ${this.#stagedChunks} came`,
       );
     }
+    await Promise.all(this.#checking);
     await standby.ready();
+    if (this.#link.closed) return; // the journal was closed meanwhile, or is the promoted guest's past
     image.journal.append(commit.epoch, frame.message);
     crashPoint('backup.before-commit');
     image.commit(commit.epoch);

@@ -282,10 +282,15 @@ export interface NativeEngine {
   digestOf(memory: Memory, threads: number): Promise<bigint>;
   crc32c(data: Uint8Array): number;
   /**
-   * Compresses with zstd into `target`; resolves to the bytes written, or 0 when the result does not fit it. So offer no
-   * more room than a saving is worth: `target.subarray(0, payload.length * 7 / 8)`. Level 1 if not given.
+   * Compresses with zstd into `target`; resolves to the bytes written, or 0 when the result does not fit it, and to the
+   * processor time it took. So offer no more room than a saving is worth: `target.subarray(0, payload.length * 7 / 8)`.
+   * Level 1 if not given.
    */
-  compress(payload: Uint8Array, target: Uint8Array, options?: CompressOptions): Promise<number>;
+  compress(
+    payload: Uint8Array,
+    target: Uint8Array,
+    options?: CompressOptions,
+  ): Promise<{ bytes: number; cpuNs: number }>;
   /** Decompresses what compress() gave; resolves to the bytes written; `code` EBADMSG if malformed or longer than `target`. */
   decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
   /**

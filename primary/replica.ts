@@ -56,7 +56,7 @@ export class Replica {
   constructor(source: Source, options: ReplicaOptions) {
     this.#source = new HeldSource(source);
     this.#options = options;
-    this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS));
+    this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS), options.threads);
     this.#gates = new GateBank(options.gates ?? [], (epoch) => this.#driver?.joinAt(epoch));
     this.#policy = policyOf(options.protection, {
       witness: options.register !== undefined,

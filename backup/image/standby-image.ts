@@ -289,10 +289,13 @@ export class StandbyImage implements FollowedImage {
   async #write(staged: StagedEpoch, epoch: Epoch): Promise<void> {
     if (this.#ram === undefined || this.#state === undefined)
       throw new RomulusError('INTERNAL', 'no image is open');
-    const ram = await engine().applyPayloads(this.#ram, staged.ram, this.#threads);
+    const [ram, state] = await Promise.all([
+      engine()
+        .applyPayloads(this.#ram, staged.ram, this.#threads)
+        .finally(() => crashPoint('backup.half-applied')),
+      engine().applyPayloads(this.#state, staged.state, 1),
+    ]);
     this.#digest = BigInt.asUintN(64, this.#digest + ram.digestDelta);
-    crashPoint('backup.half-applied');
-    const state = await engine().applyPayloads(this.#state, staged.state, 1);
     this.applyNs += ram.applyNs + state.applyNs;
     this.#stateDigest = BigInt.asUintN(64, this.#stateDigest + state.digestDelta);
     await this.#writeDisk(staged, epoch);

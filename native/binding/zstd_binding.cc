@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <span>
 
+#include "../engine/clock.h"
 #include "../engine/zstd_codec.h"
 #include "args.h"
 #include "task.h"
@@ -18,9 +19,19 @@ class CodecTask final : public Task {
 
  protected:
   Status run() noexcept override {
-    return decode_ ? romulus::decompress(from_, to_, written_) : romulus::compress(from_, to_, options_, written_);
+    if (decode_) return romulus::decompress(from_, to_, written_);
+    const uint64_t start = thread_cpu_ns();
+    const Status status = romulus::compress(from_, to_, options_, written_);
+    cpu_ns_ = thread_cpu_ns() - start;
+    return status;
   }
-  Napi::Value finish(Napi::Env env, const Status&) override { return number(env, written_); }
+  Napi::Value finish(Napi::Env env, const Status&) override {
+    if (decode_) return number(env, written_);
+    auto result = Napi::Object::New(env);
+    result.Set("bytes", number(env, written_));
+    result.Set("cpuNs", number(env, cpu_ns_));
+    return result;
+  }
 
  private:
   const std::span<const uint8_t> from_;
@@ -28,6 +39,7 @@ class CodecTask final : public Task {
   const bool decode_;
   const CompressOptions options_;
   uint64_t written_ = 0;
+  uint64_t cpu_ns_ = 0;
 };
 
 Napi::Value start(const Napi::CallbackInfo& info, bool decode, CompressOptions options) {

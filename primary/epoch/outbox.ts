@@ -4,7 +4,7 @@ import { engine } from '../../native/index.ts';
 import { crashPoint } from '../../shared/crash-point.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import type { CodecChoice } from '../../shared/wire/codec-choice.ts';
-import { compressPayload, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
+import { compressBest, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
 import { Codec, Region, type RegionId } from '../../shared/wire/messages.ts';
 import type { DiskEpoch } from '../output/disk.ts';
 import type { Session } from '../session.ts';
@@ -34,10 +34,7 @@ export interface OutgoingEpoch extends InFlight {
 
 /** Compresses or copies out one chunk; its slab is free afterwards unless the result says `held`. */
 async function pack(codecs: CodecChoice, capture: Capture, chunk: CapturedChunk): Promise<PackedChunk> {
-  const tier = codecs.next(chunk.bytes);
-  const began = performance.now();
-  const compressed = await compressPayload(chunk, tier);
-  codecs.learn(tier, chunk.bytes, compressed?.bytes ?? chunk.bytes, (performance.now() - began) * 1e6);
+  const compressed = await compressBest(codecs, chunk);
   if (compressed === undefined && chunk.bytes >= DETACH_BELOW_BYTES) {
     return {
       region: chunk.region,

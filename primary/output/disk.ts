@@ -7,7 +7,7 @@ import type { HostDisk } from '../../shared/disk/host-disk.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import { CodecChoice } from '../../shared/wire/codec-choice.ts';
-import { compressPayload, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
+import { compressBest, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
 import type { DiskAnswer, DiskOffer } from '../../shared/wire/disk-messages.ts';
 import type { LinkRate } from '../../shared/wire/link-rate.ts';
 
@@ -181,15 +181,6 @@ export class DiskStream {
   /** Compressed, or copied out of its slab. */
   async #pack({ buffer, payloadBytes, crc32c }: DiskChunk): Promise<PackedPayload> {
     const framed = { buffer, offset: CHUNK_HEADROOM_BYTES, bytes: payloadBytes, crc32c };
-    const tier = this.#codecs.next(payloadBytes);
-    const began = performance.now();
-    const compressed = await compressPayload(framed, tier);
-    this.#codecs.learn(
-      tier,
-      payloadBytes,
-      compressed?.bytes ?? payloadBytes,
-      (performance.now() - began) * 1e6,
-    );
-    return compressed ?? detachPayload(framed);
+    return (await compressBest(this.#codecs, framed)) ?? detachPayload(framed);
   }
 }

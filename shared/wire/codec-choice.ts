@@ -10,7 +10,7 @@ export type Tier = (typeof tiers)[number];
 interface Experience {
   /** Compressed bytes per byte. */
   ratio: number;
-  /** Least time per byte so far: what it takes on a processor that is free. */
+  /** Time of a processor per byte; how long a busy one lets it wait is counted apart. */
   nsPerByte: number;
   /** When this tier was last tried, in choices. */
   triedAt: number;
@@ -18,14 +18,14 @@ interface Experience {
 
 /** Weight of the newest measurement. */
 const WEIGHT = 0.2;
-/** A single slow measurement mostly tells that this process waited for its turn; the least of so many tells what is left. */
+/** A single long wait mostly tells of somebody's short burst; the least of so many tells what of the processors is left. */
 const RECENT = 16;
 /** Payloads that kept more than this share were given up on early, and say nothing about the time others take. */
 const HOPELESS_SHARE = 0.9;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
 /** Another tier must be faster by this factor before it takes over, so that noise does not make the choice swing. */
-const HYSTERESIS = 1.15;
+const HYSTERESIS = 1.25;
 /**
  * Below this rate of the link the few bytes that words save over bytes, once zstd has both, are worth the time they cost: on
  * deltas of server guests 1 to 12 % fewer bytes for 15 to 40 % more time.
@@ -41,17 +41,21 @@ export class CodecChoice {
   // What deltas of server guests were measured to give; the first epochs correct it.
   readonly #experience: Record<Tier, Experience> = {
     none: { ratio: 1, nsPerByte: 0, triedAt: 0 },
-    snappy: { ratio: 0.55, nsPerByte: 3, triedAt: 0 },
-    zstd1: { ratio: 0.43, nsPerByte: 2.9, triedAt: 0 },
+    snappy: { ratio: 0.55, nsPerByte: 6, triedAt: 0 },
+    zstd1: { ratio: 0.43, nsPerByte: 4, triedAt: 0 },
   };
   /**
-   * How many times longer than on a free processor the last lessons took, whatever their tier: a busy processor is as busy
-   * for the tiers that were not tried lately.
+   * How many times longer than the processor worked on them the last lessons took, whatever their tier: a busy processor is
+   * as busy for the tiers that were not tried lately.
    */
   readonly #slowdowns = [1];
 
-  constructor(link = new LinkRate()) {
+  /** How many payloads of an epoch are compressed at once; on the link they go one after the other. */
+  readonly #atOnce: number;
+
+  constructor(link = new LinkRate(), atOnce = 1) {
     this.link = link;
+    this.#atOnce = atOnce;
   }
 
   /** The tier with the shortest time to compress and send a byte. */
@@ -78,14 +82,19 @@ export class CodecChoice {
   }
 
   /** What a tier did to a payload; `packedBytes` equal to `payloadBytes` when it was sent as it was. */
-  learn(tier: Tier, payloadBytes: number, packedBytes: number, ns: number): void {
+  learn(
+    tier: Tier,
+    payloadBytes: number,
+    packedBytes: number,
+    { cpuNs, wallNs }: { cpuNs: number; wallNs: number },
+  ): void {
     if (tier === 'none' || payloadBytes < MIN_LESSON_BYTES) return;
     const known = this.#experience[tier];
     known.ratio += WEIGHT * (packedBytes / payloadBytes - known.ratio);
     known.triedAt = this.#choices;
     if (packedBytes > payloadBytes * HOPELESS_SHARE) return;
-    known.nsPerByte = Math.min(known.nsPerByte, ns / payloadBytes);
-    this.#slowdowns.push(ns / payloadBytes / known.nsPerByte);
+    known.nsPerByte += WEIGHT * (cpuNs / payloadBytes - known.nsPerByte);
+    this.#slowdowns.push(Math.max(1, wallNs / cpuNs));
     if (this.#slowdowns.length > RECENT) this.#slowdowns.shift();
   }
 
@@ -102,6 +111,7 @@ export class CodecChoice {
 
   #costNs(tier: Tier): number {
     const { ratio, nsPerByte } = this.#experience[tier];
-    return nsPerByte * Math.min(...this.#slowdowns) + (ratio * 8e9) / this.link.bitsPerS;
+    const compressNs = (nsPerByte * Math.min(...this.#slowdowns)) / this.#atOnce;
+    return compressNs + (ratio * 8e9) / this.link.bitsPerS;
   }
 }

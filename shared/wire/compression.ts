@@ -4,7 +4,7 @@ import * as snappy from 'snappy';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
 import { RomulusError } from '../errors.ts';
 import { MAX_PAYLOAD_BYTES } from '../limits.ts';
-import type { Tier } from './codec-choice.ts';
+import type { CodecChoice, Tier } from './codec-choice.ts';
 import type { FramedPayload } from './frame.ts';
 import { Codec, type CodecId } from './messages.ts';
 
@@ -18,15 +18,33 @@ export interface PackedPayload extends FramedPayload {
   rawBytes: number;
 }
 
-/** Compresses with the tier given, where that saves enough; undefined where the payload should go as it is. */
+/**
+ * Compresses with the tier given, where that saves enough; undefined where the payload should go as it is. `spent` gets the
+ * time of a processor it took, where the codec tells.
+ */
 export async function compressPayload(
   payload: FramedPayload,
   tier: Tier,
+  spent: { cpuNs?: number } = {},
 ): Promise<PackedPayload | undefined> {
   if (tier === 'none' || payload.bytes < MIN_COMPRESS_BYTES) return undefined;
   const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
   const most = Math.floor(payload.bytes * WORTHWHILE_SHARE);
-  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most);
+  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most, spent);
+}
+
+/** Compresses with the tier that is best now, or to be learnt from, and learns from it. */
+export async function compressBest(
+  codecs: CodecChoice,
+  payload: FramedPayload,
+): Promise<PackedPayload | undefined> {
+  const tier = codecs.next(payload.bytes);
+  const spent: { cpuNs?: number } = {};
+  const began = performance.now();
+  const packed = await compressPayload(payload, tier, spent);
+  const wallNs = (performance.now() - began) * 1e6;
+  codecs.learn(tier, payload.bytes, packed?.bytes ?? payload.bytes, { cpuNs: spent.cpuNs ?? wallNs, wallNs });
+  return packed;
 }
 
 async function packSnappy(raw: Buffer, most: number): Promise<PackedPayload | undefined> {
@@ -38,10 +56,16 @@ async function packSnappy(raw: Buffer, most: number): Promise<PackedPayload | un
 /** Room to compress into; a new buffer each time would cost page faults as long as the compression. */
 const scratch: Buffer[] = [];
 
-async function packZstd(raw: Buffer, most: number): Promise<PackedPayload | undefined> {
+async function packZstd(
+  raw: Buffer,
+  most: number,
+  spent: { cpuNs?: number },
+): Promise<PackedPayload | undefined> {
   const room = scratch.pop() ?? Buffer.allocUnsafeSlow(MAX_PAYLOAD_BYTES);
   try {
-    const bytes = await engine().compress(raw, room.subarray(0, Math.min(most, room.length)), { level: 1 });
+    const target = room.subarray(0, Math.min(most, room.length));
+    const { bytes, cpuNs } = await engine().compress(raw, target, { level: 1 });
+    spent.cpuNs = cpuNs;
     if (bytes === 0) return undefined;
     return { ...framed(room.subarray(0, bytes)), codec: Codec.zstd, rawBytes: raw.length };
   } finally {

@@ -5,7 +5,9 @@ import { CodecChoice } from '../../shared/wire/codec-choice.ts';
 import { LinkRate } from '../../shared/wire/link-rate.ts';
 
 const MiB = 2 ** 20;
-const choiceFor = (bitsPerS: number) => new CodecChoice(new LinkRate(bitsPerS));
+const choiceFor = (bitsPerS: number, atOnce = 1) => new CodecChoice(new LinkRate(bitsPerS), atOnce);
+/** Time on a processor that nobody else wanted, and on one so many times busier. */
+const free = (ns: number, busy = 1) => ({ cpuNs: ns, wallNs: ns * busy });
 
 describe('the choice of compression', () => {
   it('is the strong codec on a slow link and none on a fast one', () => {
@@ -20,13 +22,18 @@ describe('the choice of compression', () => {
     expect(choiceFor(100e9)).toMatchObject({ best: 'none', grain: 'bytes' });
   });
 
+  it('compresses on a faster link when several payloads are compressed at once', () => {
+    expect(choiceFor(2e9).best).toBe('none');
+    expect(choiceFor(2e9, 4).best).toBe('zstd1');
+  });
+
   it('keeps to a tier while another is only a little faster, as noise makes it', () => {
     const choice = choiceFor(1e9);
     const before = choice.best;
     const seen = new Set([before]);
     for (let i = 0; i < 200; i++) {
       const noise = 0.97 + (0.06 * ((i * 7919) % 101)) / 101;
-      choice.learn('zstd1', MiB, MiB * 0.5 * noise, MiB * 3.9 * noise);
+      choice.learn('zstd1', MiB, MiB * 0.5 * noise, free(MiB * 3.9 * noise));
       seen.add(choice.best);
     }
     expect([...seen]).toEqual([before]);
@@ -35,25 +42,25 @@ describe('the choice of compression', () => {
   it('gives up on data that does not compress, and comes back when it does', () => {
     const choice = choiceFor(1e9);
     for (let i = 0; i < 40; i++) {
-      choice.learn('zstd1', MiB, MiB, 2e6);
-      choice.learn('snappy', MiB, MiB, 1e6);
+      choice.learn('zstd1', MiB, MiB, free(2e6));
+      choice.learn('snappy', MiB, MiB, free(1e6));
     }
     expect(choice.best).toBe('none');
-    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, 2e6);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, free(2e6));
     expect(choice.best).toBe('zstd1');
   });
 
   it('weighs a busy processor: compression that got slow is no longer worth it', () => {
     const choice = choiceFor(1e9);
-    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, 50e6);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, free(4e6, 12));
     expect(choice.best).not.toBe('zstd1');
   });
 
   it('holds a busy processor against every codec, not only against the one in use', () => {
     const choice = choiceFor(5e8);
-    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, MiB * 2.9 * 2);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, free(MiB * 2.9, 2));
     expect(choice.best).toBe('zstd1');
-    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, MiB * 2.9 * 12);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 3, free(MiB * 2.9, 12));
     expect(choice.best).toBe('none');
   });
 
@@ -63,7 +70,7 @@ describe('the choice of compression', () => {
     for (let i = 0; i < 100; i++) {
       const tier = choice.next(MiB);
       tried.add(tier);
-      choice.learn(tier, MiB, MiB, 1e6);
+      choice.learn(tier, MiB, MiB, free(1e6));
     }
     expect([...tried].sort()).toEqual(['none', 'snappy', 'zstd1']);
   });
