@@ -38,6 +38,7 @@ const MAX_TICKS_BACK = 10;
 const TICK_TIMEOUT_MS = 30_000;
 const POLL_MS = 20;
 
+/** SIGTERM ends it after the power cut under way, with the figures so far. */
 export async function benchFailover(options: FailoverBenchOptions): Promise<FailoverRow[]> {
   const { kills, silenceMs } = options;
   const witness = await LabWitness.start();
@@ -54,11 +55,17 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Fail
   const again = new Samples(kills);
   let lost = 0;
   let twoActive = 0;
+  let done = 0;
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  process.once('SIGTERM', stop);
   try {
     await lab.start();
     await lab.protect();
     let [from, to] = [lab.primary, lab.backup];
-    for (let kill = 1; kill <= kills; kill++) {
+    for (let kill = 1; kill <= kills && !stopped; kill++) {
       options.onProgress(`power cut ${kill} of ${kills}`);
       const [fromLog, toLog] = from === lab.primary ? (['a', 'b'] as const) : (['b', 'a'] as const);
       const ticksThere = readHeartbeats(lab.serialLog(toLog)).ticks.length;
@@ -86,8 +93,10 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Fail
       if ((await from.client.vm(VM)).role === 'primary') twoActive += 1;
       if (readHeartbeats(lab.serialLog(toLog)).faults.length > 0) lost += 1;
       [from, to] = [to, from];
+      done = kill;
     }
   } finally {
+    process.off('SIGTERM', stop);
     await lab.close();
     await witness.stop();
   }
@@ -98,7 +107,7 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Fail
   return [
     {
       what: 'failover',
-      kills,
+      kills: done,
       silenceMs,
       detectedMs: quantiles(detected),
       runningMs: quantiles(running),
