@@ -16,6 +16,8 @@ export interface Geometry {
   cpus: number;
   /** Hypervisor build that wrote the device state, as it reports itself ("qemu 7.2.22/kvm"). */
   hypervisor: string;
+  /** Of a Xen guest: what its processors were said to be, in the bodies that Xen's stream has for it, base64. */
+  cpuPolicy?: { leaves: string; msrs: string };
 }
 
 /** One network device of a guest, and the tap of the host through which it reaches the world. */

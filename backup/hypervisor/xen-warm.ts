@@ -161,7 +161,7 @@ export class WarmDomain {
  */
 export async function removeIncoming(name: string, runDir: string): Promise<boolean> {
   await killReceiver(pidFileIn(runDir));
-  const incoming = `${name}--incoming`; // what Xen calls a domain until it goes on
+  const incoming = incomingName(name);
   const found = (await domainNumber(incoming)) !== undefined;
   for (let there = found; there; there = (await domainNumber(incoming)) !== undefined) {
     await xl('destroy', incoming).catch(() => undefined); // it may be gone by now, which the loop sees
@@ -169,6 +169,11 @@ export async function removeIncoming(name: string, runDir: string): Promise<bool
   }
   for (const path of [fifoIn(runDir), pidFileIn(runDir)]) await rm(path, { force: true });
   return found;
+}
+
+/** What Xen calls a domain until it goes on. */
+export function incomingName(name: string): string {
+  return `${name}--incoming`;
 }
 
 async function killReceiver(pidFile: string): Promise<void> {

@@ -9,14 +9,16 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { xenBinding } from '../../native/xen/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
+import { missingFeatures } from '../../shared/hypervisor/cpu-policy.ts';
 import { PAGES_PER_RECORD } from '../../shared/hypervisor/xen-records.ts';
 import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
 import { type ReadPages, saveFile } from '../../shared/hypervisor/xen-stream.ts';
 import { domainNumber, parseHostInfo, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
 import type { StandbyFiles, Target } from './target.ts';
-import { removeIncoming, WarmDomain } from './xen-warm.ts';
+import { incomingName, removeIncoming, WarmDomain } from './xen-warm.ts';
 
 /** Xen's own overhead beside the guest's memory: page tables, shadow pool, structures. */
 const DOMAIN_OVERHEAD_BYTES = 16 * 1024 * 1024;
@@ -48,13 +50,16 @@ export class XenTarget implements Target {
           hint: 'run the same Xen release on both hosts',
         },
       );
-    if (freeBytes < geometry.ramBytes + DOMAIN_OVERHEAD_BYTES)
+    // A primary that comes back finds the memory taken by its own standby.
+    const standing = (await domainNumber(incomingName(spec.name))) !== undefined;
+    if (!standing && freeBytes < geometry.ramBytes + DOMAIN_OVERHEAD_BYTES)
       throw new RomulusError(
         'HV_UNSUPPORTED',
         `${spec.name} needs ${geometry.ramBytes} bytes of memory, Xen here has ${freeBytes} free`,
         { hint: 'xl mem-set Domain-0 SMALLER' },
       );
     await this.#refuseNameClash(spec);
+    if (geometry.cpuPolicy !== undefined) await refuseForeignCpu(spec.name, geometry.cpuPolicy);
   }
 
   async prepare(_spec: VmSpec, files: StandbyFiles): Promise<void> {
@@ -137,6 +142,18 @@ export class XenTarget implements Target {
       hint: `xl rename ${spec.name} ${spec.name}-old`,
     });
   }
+}
+
+/** A guest keeps the processors it started with; here they must not have less. */
+async function refuseForeignCpu(name: string, guest: { leaves: string; msrs: string }): Promise<void> {
+  const leaves = Buffer.from(guest.leaves, 'base64');
+  const host = await xenBinding().hostPolicy(leaves, Buffer.from(guest.msrs, 'base64'));
+  const missing = missingFeatures(leaves, host.leaves);
+  if (host.takesGuest && missing.length === 0) return;
+  const lacks = missing.join(', ') || 'what Xen compares';
+  throw new RomulusError('HV_UNSUPPORTED', `the processors of this host lack what ${name} has: ${lacks}`, {
+    hint: `start ${name} with a cpuid= that both hosts have`,
+  });
 }
 
 /** Reads page runs of an open image, up to a record's worth at a time, each into a buffer of its own. */

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "async.h"
+#include "cpu_policy.h"
 #include "domain.h"
 
 namespace romulus::xen {
@@ -148,8 +149,26 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
 
 Napi::FunctionReference DomainBinding::constructor;
 
+std::vector<uint8_t> bytes_of(const Napi::Value& value) {
+  const auto buffer = value.As<Napi::Buffer<uint8_t>>();
+  return {buffer.Data(), buffer.Data() + buffer.Length()};
+}
+
+Napi::Value host_policy(const Napi::CallbackInfo& call) {
+  PolicyBlobs guest{bytes_of(call[0]), bytes_of(call[1])};
+  return Task<HostPolicy>::start(
+      call.Env(), std::make_shared<std::mutex>(), Napi::Object(), [guest] { return host_policy_for(guest); },
+      [](Napi::Env env, HostPolicy& found) -> Napi::Value {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("leaves", buffer_of(env, found.leaves));
+        object.Set("takesGuest", Napi::Boolean::New(env, found.takes_guest));
+        return object;
+      });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   DomainBinding::define(env, exports);
+  exports.Set("hostPolicy", Napi::Function::New(env, host_policy));
   return exports;
 }
 

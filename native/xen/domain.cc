@@ -133,14 +133,18 @@ DomainState Domain::capture() {
 
 PolicyBlobs Domain::policies() const {
   xc_interface* xch = control_.get();
-  uint32_t leaf_count = 0, msr_count = 0;
-  check(xc_cpu_policy_get_size(xch, &leaf_count, &msr_count) == 0, "xc_cpu_policy_get_size");
   CpuPolicy policy(xc_cpu_policy_init());
   check(policy != nullptr, "xc_cpu_policy_init");
   check(xc_cpu_policy_get_domain(xch, domid_, policy.get()) == 0, "xc_cpu_policy_get_domain");
+  return serialised(xch, policy.get());
+}
+
+PolicyBlobs serialised(xc_interface* xch, xc_cpu_policy_t* policy) {
+  uint32_t leaf_count = 0, msr_count = 0;
+  check(xc_cpu_policy_get_size(xch, &leaf_count, &msr_count) == 0, "xc_cpu_policy_get_size");
   std::vector<xen_cpuid_leaf_t> leaves(leaf_count);
   std::vector<xen_msr_entry_t> msrs(msr_count);
-  check(xc_cpu_policy_serialise(xch, policy.get(), leaves.data(), &leaf_count, msrs.data(), &msr_count) == 0,
+  check(xc_cpu_policy_serialise(xch, policy, leaves.data(), &leaf_count, msrs.data(), &msr_count) == 0,
         "xc_cpu_policy_serialise");
   const auto bytes = [](const void* data, std::size_t size) {
     const auto* begin = static_cast<const uint8_t*>(data);

@@ -32,6 +32,8 @@ struct PolicyBlobs {
   std::vector<uint8_t> msrs;
 };
 
+PolicyBlobs serialised(xc_interface* xch, xc_cpu_policy_t* policy);
+
 class Domain {
  public:
   /** Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest. */

@@ -59,6 +59,7 @@ export class XenSource implements Source {
       ramBytes: domain.pages * PAGE_BYTES,
       cpus: domain.cpus,
       hypervisor: `xen ${domain.xenVersion}`,
+      cpuPolicy: { leaves: leaves.toString('base64'), msrs: msrs.toString('base64') },
     };
     this.#memory = engine().viewMemory(domain.address, domain.pages * PAGE_BYTES);
     this.#scratch = engine().createBitmap(domain.pages);

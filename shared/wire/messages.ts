@@ -214,7 +214,15 @@ export function parseGeometry(value: unknown): Geometry {
     hypervisor: value.hypervisor,
     ramBytes,
     cpus: integer(value, 'hello', 'cpus', 4096, 1),
+    ...(value.cpuPolicy !== undefined && { cpuPolicy: parseCpuPolicy(value.cpuPolicy) }),
   };
+}
+
+function parseCpuPolicy(value: unknown): { leaves: string; msrs: string } {
+  if (!isObject(value)) bad('hello', 'cpuPolicy');
+  const { leaves, msrs } = value;
+  if (typeof leaves !== 'string' || typeof msrs !== 'string') bad('hello', 'cpuPolicy');
+  return { leaves, msrs };
 }
 
 const SPEC_STRINGS = ['kernel', 'initrd', 'append', 'disk', 'machine', 'serialLog', 'attachQmp'] as const;

@@ -31,14 +31,15 @@ const state: XenState = {
   params: Buffer.alloc(16),
 };
 
-/** A domain runs while the file "running" is there; "refuse" makes the next restore fail. */
+/** The guest runs while the file "running" is there, its standby stands while "incoming" is; "refuse" makes the next restore fail. */
 const STAND_IN = `#!/bin/sh
 cd "$(dirname "$0")"
+case $2 in *--incoming) domain=incoming ;; *) domain=running ;; esac
 case $1 in
-  domid) [ -e running ] && echo 5 || { echo "Can't get domid of domain name '$2', maybe this domain does not exist." >&2; exit 1; } ;;
+  domid) [ -e $domain ] && echo 5 || { echo "Can't get domid of domain name '$2', maybe this domain does not exist." >&2; exit 1; } ;;
   info) printf 'xen_major              : 4\\nxen_minor              : 17\\nfree_memory            : %s\\n' "$(cat free)" ;;
   restore) [ -e refuse ] && { echo 'cannot restore' >&2; exit 3; }; cat "$2" > restored; touch running ;;
-  destroy) rm running ;;
+  destroy) rm $domain ;;
 esac
 `;
 
@@ -113,6 +114,12 @@ describe('a host that could not run the guest', () => {
   it('is refused when it has too little memory', async () => {
     writeFileSync(file('free'), '10');
     await expect(target.check(spec, geometry)).rejects.toMatchObject({ code: 'HV_UNSUPPORTED' });
+  });
+
+  it('is taken again when it is its own standby that has the memory', async () => {
+    writeFileSync(file('free'), '10');
+    writeFileSync(file('incoming'), '');
+    await expect(target.check(spec, geometry)).resolves.toBeUndefined();
   });
 
   it('is refused while it runs a domain of that name', async () => {
