@@ -4,6 +4,8 @@ import { engine, type Memory } from '../native/index.ts';
 import type { RomulusError } from '../shared/errors.ts';
 import { TraceReader } from '../shared/hypervisor/trace.ts';
 import type { TraceHeader } from '../shared/hypervisor/trace-format.ts';
+import { Samples } from '../shared/samples.ts';
+import { PAGE_BYTES } from '../shared/vm.ts';
 import { breakage, ReplayPair } from './replay-pair.ts';
 
 export interface ReplayRequest {
@@ -16,6 +18,11 @@ export interface ReplayRequest {
   /** Share of the guest's memory kept as shadow copy; all of it if not given. */
   shadowShare?: number;
   onProgress(epoch: number, epochs: number): void;
+}
+
+interface Percentiles {
+  p50: number;
+  p99: number;
 }
 
 /** The contract's document; fields are only ever added. Times are sums over all epochs but the initial copy. */
@@ -46,6 +53,10 @@ export interface ReplayResult {
   /** What the guest would have stood still for, its hypervisor's own part apart. */
   pauseMs: { p50: number; p99: number };
   commitMs: { p50: number; p99: number };
+  /** Of single epochs: the engine's encoding and applying, and from the paused guest to the applied epoch. */
+  stepsMs: { encode: Percentiles; apply: Percentiles; applied: Percentiles };
+  /** The rate of the median epoch, which a busy machine disturbs less than the sum. */
+  gbPerSP50: number;
   /** The first page found different, when not verified. */
   difference?: { epoch: number; page: number };
   initial: { guestBytes: number; wireBytes: number; rounds: number; wallNs: number };
@@ -72,6 +83,9 @@ class Replaying {
   readonly #header: TraceHeader;
   readonly #epochs: number;
   readonly #sums = { dirtyPages: 0, changedPages: 0, rawBytes: 0, scanNs: 0, encodeNs: 0 };
+  readonly #steps = { encode: new Samples(), apply: new Samples(), applied: new Samples() };
+  readonly #gbPerS = new Samples();
+  #epochPages = 0;
   #wallNs = 0;
   #initial = { wireBytes: 0, rounds: 0, wallNs: 0 };
   #initialApplyNs = 0;
@@ -123,8 +137,13 @@ class Replaying {
     if (pair === undefined || epoch > this.#epochs) return;
     if (epoch === 0) this.#initialApplyNs = pair.standby.image.applyNs;
     else {
+      const applyNs = pair.standby.image.applyNs;
       await pair.standby.image.whenApplied(epoch);
-      this.#wallNs += (performance.now() - pair.source.pausedMs) * 1e6;
+      const appliedMs = performance.now() - pair.source.pausedMs;
+      this.#wallNs += appliedMs * 1e6;
+      this.#steps.applied.add(appliedMs);
+      this.#steps.apply.add((pair.standby.image.applyNs - applyNs) / 1e6);
+      this.#gbPerS.add((this.#epochPages * PAGE_BYTES) / (appliedMs * 1e6));
       await this.#compare(pair, epoch);
       this.#request.onProgress(epoch, this.#epochs);
     }
@@ -151,6 +170,8 @@ class Replaying {
     } else if (kind === 'epoch') {
       if (Number(fields.epoch) > this.#epochs) return;
       for (const field of summed) this.#sums[field] += Number(fields[field]);
+      this.#steps.encode.add(Number(fields.encodeNs) / 1e6);
+      this.#epochPages = Number(fields.dirtyPages);
     } else {
       const error = breakage(kind, fields);
       if (error) this.#broken(error);
@@ -172,7 +193,13 @@ class Replaying {
       wallNs: Math.round(this.#wallNs),
       threads: this.#request.threads,
       verified: this.#difference === undefined,
-      gbPerS: Math.round((this.#sums.dirtyPages * 4096 * 100) / Math.max(this.#wallNs, 1)) / 100,
+      gbPerS: hundredths((this.#sums.dirtyPages * PAGE_BYTES) / Math.max(this.#wallNs, 1)),
+      gbPerSP50: hundredths(this.#gbPerS.quantile(0.5)),
+      stepsMs: {
+        encode: percentiles(this.#steps.encode),
+        apply: percentiles(this.#steps.apply),
+        applied: percentiles(this.#steps.applied),
+      },
       pauseMs: { p50, p99 },
       linkBitsPerS: this.#request.linkBitsPerS,
       shadowBytes: status.memoryBytes?.shadow ?? 0,
@@ -182,4 +209,13 @@ class Replaying {
       initial: { guestBytes: ramBytes, ...this.#initial },
     };
   }
+}
+
+function percentiles(samples: Samples): Percentiles {
+  const { p50, p99 } = samples.summary();
+  return { p50: hundredths(p50), p99: hundredths(p99) };
+}
+
+function hundredths(value: number): number {
+  return Math.round(value * 100) / 100;
 }

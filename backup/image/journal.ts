@@ -2,8 +2,10 @@
 
 import {
   closeSync,
+  existsSync,
   fstatSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   readdirSync,
   readSync,
@@ -18,15 +20,24 @@ import type { Epoch } from '../../shared/vm.ts';
 import { decodeFrame, type Frame, frameLengthAt, PREFIX_BYTES } from '../../shared/wire/frame.ts';
 
 const STAGED = /^epoch-(\d+)\.part$/;
+const SPARE = /^epoch-(\d+)\.spare$/;
 const COMMITTED = /^epoch-(\d+)\.committed$/;
 
 /** `memory`: survives the agent. `disk`: fsynced before the acknowledgement, survives the host. */
 export type Durability = 'memory' | 'disk';
 
+/** One is staged while the one before is applied: a third would only take memory. */
+const MAX_SPARES = 2;
+const MAX_SPARE_BYTES = 8 * 1024 * 1024;
+
 export class Journal {
   readonly #dir: string;
   readonly #durability: Durability;
-  #staged: { epoch: Epoch; fd: number } | undefined;
+  #staged: { epoch: Epoch; fd: number; bytes: number } | undefined;
+  /** Bytes of committed epochs. */
+  readonly #committed = new Map<Epoch, number>();
+  /** Files that have served and are written over: giving tmpfs pages back and asking for others takes longer than the copy. */
+  #spares: string[] = [];
 
   constructor(dir: string, durability: Durability) {
     this.#dir = dir;
@@ -38,9 +49,10 @@ export class Journal {
     try {
       if (this.#staged?.epoch !== epoch) {
         this.abort();
-        this.#staged = { epoch, fd: openSync(this.#path(epoch, 'part'), 'w', 0o600) };
+        this.#staged = { epoch, fd: this.#open(epoch), bytes: 0 };
       }
       for (let done = 0; done < message.length; ) done += writeSync(this.#staged.fd, message, done);
+      this.#staged.bytes += message.length;
     } catch (cause) {
       this.abort();
       throw ioError(`cannot stage epoch ${epoch} in ${this.#dir}`, cause);
@@ -50,9 +62,12 @@ export class Journal {
   /** The commit record: from the rename on, the epoch counts. */
   commit(epoch: Epoch): void {
     if (this.#staged?.epoch !== epoch) throw new RomulusError('INTERNAL', `epoch ${epoch} is not staged`);
+    const { fd, bytes } = this.#staged;
     try {
-      if (this.#durability === 'disk') fsyncSync(this.#staged.fd);
-      closeSync(this.#staged.fd);
+      ftruncateSync(fd, bytes); // a longer epoch may have had this file before
+      if (this.#durability === 'disk') fsyncSync(fd);
+      closeSync(fd);
+      this.#committed.set(epoch, bytes);
       this.#staged = undefined;
       renameSync(this.#path(epoch, 'part'), this.#path(epoch, 'committed'));
       if (this.#durability === 'disk') this.#syncDirectory();
@@ -71,14 +86,26 @@ export class Journal {
 
   /** The image holds this epoch: its file has served. */
   forget(epoch: Epoch): void {
-    rmSync(this.#path(epoch, 'committed'), { force: true });
+    const path = this.#path(epoch, 'committed');
+    const bytes = this.#committed.get(epoch);
+    this.#committed.delete(epoch);
+    // On a disk a host that lost power may still know the file by the name it had, with what was written over it since.
+    const reusable = bytes !== undefined && bytes <= MAX_SPARE_BYTES && this.#durability === 'memory';
+    if (!reusable || this.#spares.length >= MAX_SPARES || !existsSync(path)) {
+      rmSync(path, { force: true });
+      return;
+    }
+    const spare = this.#path(epoch, 'spare');
+    renameSync(path, spare);
+    this.#spares.push(spare);
   }
 
   /** After a restart: partial epochs are removed, committed ones listed in order. */
   recover(): Epoch[] {
     const committed: Epoch[] = [];
+    this.#spares = [];
     for (const file of readdirSync(this.#dir)) {
-      if (STAGED.test(file)) rmSync(join(this.#dir, file));
+      if (STAGED.test(file) || SPARE.test(file)) rmSync(join(this.#dir, file));
       const match = COMMITTED.exec(file);
       if (match) committed.push(Number(match[1]));
     }
@@ -118,7 +145,15 @@ export class Journal {
     for (const epoch of this.recover()) this.forget(epoch);
   }
 
-  #path(epoch: Epoch, suffix: 'part' | 'committed'): string {
+  #open(epoch: Epoch): number {
+    const path = this.#path(epoch, 'part');
+    const spare = this.#spares.pop();
+    if (spare === undefined) return openSync(path, 'w', 0o600);
+    renameSync(spare, path);
+    return openSync(path, 'r+');
+  }
+
+  #path(epoch: Epoch, suffix: 'part' | 'committed' | 'spare'): string {
     return join(this.#dir, `epoch-${epoch}.${suffix}`);
   }
 

@@ -71,7 +71,11 @@ function replayText(result: ReplayResult, out: Output): string {
       ['scan', perEpochMs(result.scanNs), 'per epoch'],
       ['encode', perEpochMs(result.encodeNs), 'per epoch'],
       ['apply', perEpochMs(result.applyNs), 'per epoch'],
-      ['pause to applied', perEpochMs(result.wallNs), `per epoch, ${result.gbPerS} GB/s of dirty pages`],
+      [
+        'pause to applied',
+        perEpochMs(result.wallNs),
+        `per epoch, ${result.gbPerS} GB/s of dirty pages; median ${result.stepsMs.applied.p50} ms, ${result.gbPerSP50} GB/s`,
+      ],
       [
         'initial copy',
         formatBytes(result.initial.wireBytes),

@@ -51,6 +51,27 @@ describe('the journal', () => {
     expect(existsSync(join(dir, 'epoch-3.part'))).toBe(false);
   });
 
+  it('writes over the file of an epoch that has served, and shows nothing of it', () => {
+    const journal = new Journal(dir, 'memory');
+    for (const frames of [3, 1, 2]) {
+      for (let i = 0; i < frames; i++) journal.append(frames, frame(i));
+      journal.commit(frames);
+      expect(journal.read(frames).map((read) => read.sequence)).toEqual([0, 1, 2].slice(0, frames));
+      journal.forget(frames);
+      expect(readdirSync(dir)).toEqual([`epoch-${frames}.spare`]);
+    }
+    expect(new Journal(dir, 'memory').recover()).toEqual([]);
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it('writes over no file on a disk, whose names may be older than what is in it after a power cut', () => {
+    const journal = new Journal(dir, 'disk');
+    journal.append(1, frame(1));
+    journal.commit(1);
+    journal.forget(1);
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
   it('refuses a committed epoch torn at any offset', () => {
     const journal = new Journal(dir, 'memory');
     journal.append(1, frame(1));
