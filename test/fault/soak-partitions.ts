@@ -14,18 +14,24 @@ const SETTING = {
 const soak = new Soak(1);
 const { count, failures, next } = soak;
 let played = 0;
+/** How often each was played. */
+const each: Record<string, number> = {};
+/** Soaks that are ended early begin with different ones. */
+const first = soak.seed % partitions.length;
+const inOrder = [...partitions.slice(first), ...partitions.slice(0, first)];
 let moved = 0;
 
 const stage = await Stage.open(SETTING);
 try {
   for (let round = 1; round <= count && !soak.stopped; round++) {
-    for (const { name, play } of partitions) {
+    for (const { name, play } of inOrder) {
       if (soak.stopped) break;
       const { on } = await stage.roles();
       const before = stage.twoActive;
       await play(stage, next);
       const runs = await stage.recovered();
       played += 1;
+      each[name] = (each[name] ?? 0) + 1;
       if (runs !== on) moved += 1;
       const twoActive = stage.twoActive - before;
       const faults = stage.faults();
@@ -39,4 +45,4 @@ try {
   await stage.close();
 }
 const { twoActive, samples } = stage;
-soak.report({ partitions: partitions.length, played, moved, twoActive, samples });
+soak.report({ partitions: partitions.length, played, moved, twoActive, samples, each });
