@@ -1,6 +1,7 @@
-/** The fence hook: a command of the operator's that ends with 0 only if the old primary is surely dead (safety rule 15). */
+/** Proof that the old primary is dead (safety rule 15): a command of the operator's that ends with 0, or its watchdog's time. */
 
 import { spawn } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface FenceProof {
   proven: boolean;
@@ -16,6 +17,12 @@ export interface FenceCommand {
 
 /** Bytes of the command's output kept for the audit log. */
 const MAX_OUTPUT_BYTES = 2000;
+
+/** Waits until `untilMs` of this host's boot clock, when the silent peer's watchdog has reset it. */
+export async function awaitWatchdog(untilMs: number, nowMs: () => number): Promise<FenceProof> {
+  for (let leftMs = untilMs - nowMs(); leftMs > 0; leftMs = untilMs - nowMs()) await delay(leftMs);
+  return { proven: true, detail: 'its watchdog has reset it by now' };
+}
 
 /**
  * Runs it with ROMULUS_VM, ROMULUS_PEER and ROMULUS_TERM in its environment. Whatever is not exit 0 in time is no proof;

@@ -1,9 +1,11 @@
 /** One VM seen from its backup: accepts the primary's session, keeps image and hypervisor ready, and promotes when its authority says so. */
 
 import { mkdir } from 'node:fs/promises';
+import { engine } from '../native/index.ts';
 import { policyOf } from '../shared/control/policy.ts';
 import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import type { TermFile } from '../shared/control/terms.ts';
+import { resetByMs } from '../shared/control/watchdog.ts';
 import type { HostDisk } from '../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
@@ -15,7 +17,7 @@ import type { Beat, HandOver, Hello, Protection, Renew, Sync } from '../shared/w
 import { BackupDriver, type Promotion } from './authority-driver.ts';
 import { StandbyDisk } from './disk.ts';
 import { AwaitedFailover, checkOrder, orderOf } from './failover-order.ts';
-import { type FenceCommand, runFence } from './fence.ts';
+import { awaitWatchdog, type FenceCommand, type FenceProof, runFence } from './fence.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
@@ -347,9 +349,10 @@ export class Standby {
     this.#driver?.stop();
     const { node, vm, term, register, fenceOf, log, onEvent } = this.#options;
     const fence = fenceOf?.(record.peer);
+    const { watchdogMs } = record.protection;
     const policy = policyOf(record.protection, {
       witness: record.protection.witness && register !== undefined,
-      fence: fence !== undefined,
+      fence: fence !== undefined || watchdogMs !== undefined,
     });
     this.#driver = new BackupDriver({
       party: { vm, self: node, peer: record.peer },
@@ -367,13 +370,28 @@ export class Standby {
         answer: (beat) => this.#receiver?.answer(beat),
         reject: (higher) => this.#receiver?.refuse(this.#stale(), higher),
         promote: (promotion) => this.#promote(promotion),
-        proveFenced: fence && (() => runFence(fence, { vm, peer: record.peer, term: this.term })),
+        proveFenced: this.#proofOf(fence, record),
         onChange: (before, after) => {
           if (before.phase !== after.phase) onEvent('authority', { phase: after.phase, term: after.term });
         },
         onEvent,
       },
     });
+  }
+
+  /** A command answers sooner than a watchdog's time. */
+  #proofOf(fence: FenceCommand | undefined, record: StandbyRecord): (() => Promise<FenceProof>) | undefined {
+    const { vm } = this.#options;
+    const { peer, protection } = record;
+    const { watchdogMs } = protection;
+    if (fence !== undefined) return () => runFence(fence, { vm, peer, term: this.term });
+    if (watchdogMs === undefined) return undefined;
+    return async () => {
+      const state = this.#driver?.state;
+      if (state === undefined) return { proven: false, detail: 'the standby is closed' };
+      const nowMs = () => engine().bootTimeMs();
+      return awaitWatchdog(resetByMs(state.policy, state.heardMs, watchdogMs), nowMs);
+    };
   }
 
   /** A second call finds the disk as it is. */

@@ -13,6 +13,7 @@ import { TlsIdentity } from '../shared/tls-identity.ts';
 import { agentRoutes } from './agent/api.ts';
 import { EventLog } from './agent/events.ts';
 import { Host } from './agent/host.ts';
+import { HostWatchdog } from './agent/host-watchdog.ts';
 import type { Jobs, JobsOptions } from './agent/jobs.ts';
 import { AgentMetrics } from './agent/metrics.ts';
 import { openScrapePort, type ScrapePort } from './agent/scrape-port.ts';
@@ -25,11 +26,13 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
   const tls = identity && (() => identity.current());
   const events = new EventLog();
   const register = config.witness && (await openWitness(config.witness, log));
-  const host = new Host({
+  const watchdog = config.watchdog && new HostWatchdog(config.watchdog, () => host.watched(), log);
+  const host: Host = new Host({
     config,
     log,
     events,
     ...(register && { register }),
+    ...(watchdog && { watchdogMs: watchdog.timeoutMs }),
     ...(tls && { tls }),
   });
   let listener: Listener | undefined;
@@ -73,6 +76,7 @@ export async function runAgent(config: AgentConfig, log: Logger): Promise<void> 
     await jobs?.close();
     await listener.close();
   } finally {
+    watchdog?.close();
     await host.close();
     await scrapes?.close();
     await api.close();

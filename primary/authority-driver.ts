@@ -58,6 +58,7 @@ export class PrimaryDriver {
   #tick: NodeJS.Timeout | undefined;
   #refused: ((refused: RomulusError) => void) | undefined;
   #failure: RomulusError | undefined;
+  #unfenced = false;
 
   /** Nothing happens until start(). */
   constructor(options: PrimaryDriverOptions, origin: PrimaryOrigin) {
@@ -103,6 +104,11 @@ export class PrimaryDriver {
   /** The authority itself broke (its term could not be saved): nothing is decided any more, and nothing leaves. */
   get failure(): RomulusError | undefined {
     return this.#failure;
+  }
+
+  /** A guest that should have been stopped could not be: only a reset of the host ends what it does past the gate. */
+  get unfenced(): boolean {
+    return this.#unfenced;
   }
 
   /** For status: what an operator should know beyond the phase. */
@@ -250,6 +256,7 @@ export class PrimaryDriver {
       await guest.fence();
     } catch (thrown) {
       // The gate is shut, so nothing of it is seen; its memory of being primary must go in any case.
+      this.#unfenced = true;
       log.fatal({ err: thrown, vm: party.vm }, 'cannot stop a fenced guest: stop it by hand');
     }
   }

@@ -40,6 +40,8 @@ export interface ReplicaOptions {
   register?: WitnessRegister;
   /** This node proves the peer dead before it serves, once it is the backup; for `status` alone here. */
   fence?: boolean;
+  /** This host's watchdog counts for the VM: what the backup then waits for before it serves. */
+  watchdogMs?: number;
   /** One per network device; this replica opens and shuts them, their owner detaches them. */
   gates?: readonly OutputGate[];
   /** The replicated disk, where the guest has one. */

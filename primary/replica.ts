@@ -1,7 +1,9 @@
 /** One protected VM seen from its primary: attaches, connects, copies, checkpoints, and starts over when it must. */
 
+import { engine } from '../native/index.ts';
 import { type Policy, policyOf } from '../shared/control/policy.ts';
 import type { PrimaryState } from '../shared/control/primary-state.ts';
+import { mayLive } from '../shared/control/watchdog.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { VmStatus } from '../shared/status.ts';
 import type { ProtectionState } from '../shared/vm.ts';
@@ -134,6 +136,14 @@ export class Replica {
     this.#show();
   }
 
+  /** Whether this VM counts on the host's watchdog, and may live here by what its authority knows. */
+  watched(): { counts: boolean; mayLive: boolean } {
+    const counts = this.#options.watchdogMs !== undefined && this.#policy.witness && !this.#stopped;
+    const driver = this.#driver;
+    const sound = driver !== undefined && driver.failure === undefined && !driver.unfenced;
+    return { counts, mayLive: sound && mayLive(driver.state, engine().bootTimeMs()) };
+  }
+
   status(): VmStatus {
     const { spec, peer, epochMs, windowEpochs, term, disk } = this.#options;
     const { state, reason } = this.#view();
@@ -239,7 +249,7 @@ export class Replica {
   }
 
   #connect(term: number): Promise<Session> {
-    const { node, spec, peer, address, tls, protection } = this.#options;
+    const { node, spec, peer, address, tls, protection, watchdogMs } = this.#options;
     const hello = {
       node,
       vm: spec.name,
@@ -247,7 +257,11 @@ export class Replica {
       ...this.#lineage.claim,
       geometry: this.#source.geometry,
       spec,
-      protection: { ...protection, witness: this.#policy.witness },
+      protection: {
+        ...protection,
+        witness: this.#policy.witness,
+        ...(watchdogMs !== undefined && { watchdogMs }),
+      },
     };
     const { silenceMs } = protection;
     return Session.open(

@@ -11,6 +11,7 @@ export {
   type QueueConfig,
   type TlsFiles,
   type VmConfig,
+  type WatchdogConfig,
   type WitnessConfig,
 } from './config/parse.ts';
 export { configAsFile } from './config/print.ts';

@@ -46,6 +46,13 @@ export class Host {
     for (const vm of readdirSync(root)) await (await this.#slot(vm)).recover();
   }
 
+  /** The VMs that this host's watchdog is fed for. */
+  watched(): { count: number; mayLive: boolean } {
+    const all = [...this.#open.values()].flatMap((slot) => slot.replica?.watched() ?? []);
+    const counting = all.filter(({ counts }) => counts);
+    return { count: counting.length, mayLive: counting.every(({ mayLive }) => mayLive) };
+  }
+
   statuses(): VmStatus[] {
     const all = [...this.#open.values()].map((slot) => slot.status());
     return all.filter((status) => status !== undefined).sort((a, b) => a.vm.localeCompare(b.vm));
@@ -138,7 +145,7 @@ export class Host {
 
   /** What the request and this host's config say together; refused if it could not be kept. */
   #wanted({ vm, to, epochMs, epochMaxMs, window, failover, onBackupLoss }: ProtectRequest): ProtectionRecord {
-    const { config, register } = this.#options;
+    const { config, register, watchdogMs } = this.#options;
     const known = config.vms[vm];
     if (known === undefined) throw this.#unknown(vm);
     const peer = config.peers[to];
@@ -152,7 +159,8 @@ export class Host {
       onBackupLoss: onBackupLoss ?? known.onBackupLoss,
       silenceMs: config.silenceMs,
     };
-    const policy = policyOf(protection, { witness: register !== undefined, fence: peer.fence !== undefined });
+    const fence = peer.fence !== undefined || watchdogMs !== undefined;
+    const policy = policyOf(protection, { witness: register !== undefined, fence });
     // The times follow from what was asked for, but whether it was asked for automatically must not be lost on the way.
     checkPolicy({ ...policy, failover: protection.failover }, sideEffects(known.spec));
     return {

@@ -12,7 +12,7 @@ export function protectionAfterPromotion(
   { config }: HostParts,
   vm: string,
   to: string,
-  { witness: _, ...protection }: Protection,
+  { witness: _, watchdogMs: __, ...protection }: Protection,
 ): Omit<ProtectionRecord, 'spec'> {
   const own = config.vms[vm];
   return {

@@ -11,6 +11,7 @@ import { Replica } from '../../primary/replica.ts';
 import type { AgentConfig, GuestEndPolicy, VmConfig } from '../../shared/config.ts';
 import type { ProtectionChoice } from '../../shared/control/policy.ts';
 import type { WitnessRegister } from '../../shared/control/register.ts';
+import { sideEffects } from '../../shared/control/side-effects.ts';
 import type { TermFile } from '../../shared/control/terms.ts';
 import { HostDisk } from '../../shared/disk/host-disk.ts';
 import { RomulusError } from '../../shared/errors.ts';
@@ -29,6 +30,8 @@ export interface HostParts {
   /** Asked for each connection. */
   tls?: () => AgentTlsOptions;
   register?: WitnessRegister;
+  /** Time after which this host's watchdog resets it, where it has one. */
+  watchdogMs?: number;
   log: Logger;
 }
 
@@ -46,7 +49,7 @@ export interface ProtectionRecord {
 type OnEvent = (kind: string, fields: Record<string, unknown>) => void;
 
 export async function buildReplica(
-  { config, tls, register, log }: HostParts,
+  { config, tls, register, watchdogMs, log }: HostParts,
   record: ProtectionRecord,
   own: { term: TermFile; gates: readonly OutputGate[]; disk: HostDisk | undefined; onEvent: OnEvent },
 ): Promise<Replica> {
@@ -74,6 +77,8 @@ export async function buildReplica(
     onGuestEnd,
     ...(register && { register }),
     fence: peer.fence !== undefined,
+    // What waits at the gate needs no proof: a failover must not wait for one.
+    ...(watchdogMs !== undefined && sideEffects(spec).length > 0 && { watchdogMs }),
     log,
     ...(disk && {
       disk: new DiskStream(disk, config.vms[spec.name]?.diskCopyBytesPerS ?? DISK_COPY_BYTES_PER_S),

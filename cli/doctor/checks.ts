@@ -17,6 +17,7 @@ import {
   checkKvm,
   checkNode,
   checkUserfaultfd,
+  checkWatchdog,
 } from './system.ts';
 import { checkXen, xenFacts } from './xen.ts';
 
@@ -38,6 +39,7 @@ export async function examine(configFlag?: string, apiFlag?: string): Promise<Fi
     ...findings,
     ...checkCertificates(config),
     ...(await checkControl(config)),
+    ...(config.watchdog ? [checkWatchdog(config.watchdog)] : []),
     checkClock(),
     await checkAgent(apiFlag ?? config.api),
   ];

@@ -4,6 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { engine } from '../../native/index.ts';
+import { watchdogTimeoutMs } from '../../primary/watchdog.ts';
+import type { WatchdogConfig } from '../../shared/config.ts';
 import { kvmMissing } from '../../shared/hypervisor/kvm.ts';
 import { compareVersions } from '../prerequisites.mjs';
 import { type Finding, finding } from './finding.ts';
@@ -70,6 +72,19 @@ export function checkKvm(): Finding {
     needed: 'optional: guests run faster',
     fix,
   });
+}
+
+/** Asked only of a host whose config counts on one. */
+export function checkWatchdog({ device, timeoutMs }: WatchdogConfig): Finding {
+  const fix = `modprobe softdog soft_margin=${Math.floor((timeoutMs ?? 10_000) / 1000)} (in a Xen dom0: modprobe xen_wdt)`;
+  const needed = timeoutMs === undefined ? 'its driver loaded' : `resets within ${timeoutMs / 1000} s`;
+  try {
+    const foundMs = watchdogTimeoutMs(device);
+    const verdict = timeoutMs === undefined || foundMs <= timeoutMs ? 'ok' : 'missing';
+    return finding('watchdog', device, verdict, { found: `resets within ${foundMs / 1000} s`, needed, fix });
+  } catch {
+    return finding('watchdog', device, 'missing', { found: 'not there', needed, fix });
+  }
 }
 
 /** Whether somebody keeps the wall clock right. No safety decision asks it; certificates and people who read logs do. */

@@ -7,7 +7,14 @@ import { RomulusError } from '../errors.ts';
 import type { VmSpec } from '../vm.ts';
 import { type Endpoint, formatEndpoint, isLoopback } from './endpoint.ts';
 import { nearest } from './nearest.ts';
-import { AgentSchema, knownKeys, type PeerSchema, type QueueSchema, type WitnessSchema } from './schema.ts';
+import {
+  AgentSchema,
+  knownKeys,
+  type PeerSchema,
+  type QueueSchema,
+  type WatchdogSchema,
+  type WitnessSchema,
+} from './schema.ts';
 
 /** Bytes of a config file, at most. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
@@ -42,6 +49,13 @@ export interface QueueConfig {
 export interface MetricsConfig {
   listen: Endpoint;
   tokenFile: string;
+}
+
+/** What resets this host when the agent no longer feeds it. */
+export interface WatchdogConfig {
+  device: string;
+  /** The device's own where not given. */
+  timeoutMs?: number;
 }
 
 /** A node this one speaks to. */
@@ -98,6 +112,8 @@ export interface AgentConfig {
   /** Without it, orders come by command and API only. */
   queue?: QueueConfig;
   metrics?: MetricsConfig;
+  /** Without it, only a peer's fence command proves this host dead. */
+  watchdog?: WatchdogConfig;
   threads: number;
   vms: Record<string, VmConfig>;
 }
@@ -178,6 +194,7 @@ function resolved(raw: v.InferOutput<typeof AgentSchema>, origin: string): Agent
     ...(raw.witness && { witness: witnessOf(raw.witness, at) }),
     ...(raw.queue && { queue: queueAt(raw.queue, at) }),
     ...(raw.metrics && { metrics: { ...raw.metrics, tokenFile: at(raw.metrics.tokenFile) } }),
+    ...(raw.watchdog && { watchdog: watchdogOf(raw.watchdog) }),
     threads: raw.threads,
     vms: Object.fromEntries(
       Object.entries(raw.vms).map(([name, vm]) => {
@@ -227,6 +244,10 @@ function queueAt(
 function witnessOf(raw: v.InferOutput<typeof WitnessSchema>, at: (path: string) => string): WitnessConfig {
   const { url, socket, timeout } = raw;
   return { ...(url && { url }), ...(socket && { socket: at(socket) }), timeoutMs: timeout };
+}
+
+function watchdogOf({ device, timeout }: v.InferOutput<typeof WatchdogSchema>): WatchdogConfig {
+  return { device, ...(timeout !== undefined && { timeoutMs: timeout }) };
 }
 
 /** What no single key can tell. */

@@ -1,11 +1,11 @@
 /** The effective config in the form of the file, so that what `config print` shows can be read back. */
 
 import { formatEndpoint } from './endpoint.ts';
-import type { AgentConfig, WitnessConfig } from './parse.ts';
+import type { AgentConfig, WatchdogConfig, WitnessConfig } from './parse.ts';
 
 /** Plain data, keys as in agent.yaml, units exact (ms and B), paths absolute. */
 export function configAsFile(config: AgentConfig): Record<string, unknown> {
-  const { silenceMs, witness, queue, metrics, ...rest } = config;
+  const { silenceMs, witness, queue, metrics, watchdog, ...rest } = config;
   return {
     ...rest,
     silence: `${silenceMs}ms`,
@@ -17,6 +17,7 @@ export function configAsFile(config: AgentConfig): Record<string, unknown> {
     ...(witness && { witness: witnessAsFile(witness) }),
     ...(queue && { queue: { ...queue, ...(queue.url && { url: withoutPassword(queue.url) }) } }),
     ...(metrics && { metrics: { ...metrics, listen: formatEndpoint(metrics.listen) } }),
+    ...(watchdog && { watchdog: watchdogAsFile(watchdog) }),
     vms: mapValues(config.vms, (vm) => {
       const { name: _name, memoryBytes, ...spec } = vm.spec;
       return {
@@ -44,6 +45,10 @@ function percent(share: number): string {
 
 function witnessAsFile({ timeoutMs, url, ...rest }: WitnessConfig): Record<string, unknown> {
   return { ...rest, ...(url && { url: withoutPassword(url) }), timeout: `${timeoutMs}ms` };
+}
+
+function watchdogAsFile({ device, timeoutMs }: WatchdogConfig): Record<string, unknown> {
+  return { device, ...(timeoutMs !== undefined && { timeout: `${timeoutMs}ms` }) };
 }
 
 /** What `config print` shows is pasted into tickets. */

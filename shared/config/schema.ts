@@ -182,6 +182,11 @@ export const PeerSchema = v.strictObject({
   fence: v.optional(FenceCommand),
   fenceTimeout: v.optional(Duration, '30s'),
 });
+/** The kernel's watchdog, for VMs whose output bypasses the gate; its own time is taken unless given. */
+export const WatchdogSchema = v.strictObject({
+  device: v.optional(Text, '/dev/watchdog'),
+  timeout: v.optional(Duration),
+});
 const witnessEntries = {
   url: v.optional(RedisUrl),
   socket: v.optional(Text),
@@ -218,6 +223,7 @@ export const AgentSchema = v.strictObject({
   witness: v.optional(WitnessSchema),
   queue: v.optional(QueueSchema),
   metrics: v.optional(MetricsSchema),
+  watchdog: v.optional(WatchdogSchema),
   threads: v.optional(wholeNumber(MAX_THREADS), () => Math.min(availableParallelism(), 8)),
   vms: v.optional(named(VmSchema), {}),
 });
@@ -230,6 +236,7 @@ export function knownKeys(path: readonly string[]): string[] {
   if (path[0] === 'witness') return Object.keys(witnessEntries);
   if (path[0] === 'queue') return Object.keys(queueEntries);
   if (path[0] === 'metrics') return Object.keys(MetricsSchema.entries);
+  if (path[0] === 'watchdog') return Object.keys(WatchdogSchema.entries);
   if (path[2] === 'networks') return Object.keys(NetworkSchema.entries);
   return Object.keys(VmSchema.entries);
 }

@@ -52,6 +52,8 @@ export interface Hello {
 export interface Protection extends ProtectionChoice {
   /** The primary asks a witness; a backup that cannot must not take the VM. */
   witness: boolean;
+  /** The primary's host is reset by its watchdog within so long of not being fed: proof enough that it is dead. */
+  watchdogMs?: number;
 }
 
 export interface Welcome {
@@ -141,6 +143,8 @@ function integer(head: Head, message: string, field: string, max: number, min = 
 
 /** Longest silence a hello may ask for. */
 const MAX_SILENCE_MS = 600_000;
+/** The longest a kernel's driver takes is some 18 hours; nobody waits for more than this. */
+const MAX_WATCHDOG_MS = 3_600_000;
 
 /** A reading of the primary's clock since its boot, in ms, not whole. */
 function clock(head: Head, message: string, field: string): number {
@@ -201,6 +205,9 @@ function parseProtection(value: unknown): Protection {
     onBackupLoss,
     witness,
     silenceMs: integer(value, 'hello', 'silenceMs', MAX_SILENCE_MS, 1),
+    ...(value.watchdogMs !== undefined && {
+      watchdogMs: integer(value, 'hello', 'watchdogMs', MAX_WATCHDOG_MS, 1),
+    }),
   };
 }
 

@@ -193,6 +193,20 @@ describe('the fence command', () => {
     expect(await backup.standby?.failover(order)).toMatchObject({ term: 2 });
   });
 
+  it('is not needed where the peer has a watchdog: the promotion waits until that has reset it', async () => {
+    const watchdogMs = 1500;
+    await protect({ watchdogMs });
+    const fenced = backup.trail.next((event) => event.kind === 'fenced-peer');
+    const failover = backup.trail.next((event) => event.kind === 'failover');
+    const stoppedMs = performance.now();
+    await primary.replica.stop({ forget: false });
+    expect((await fenced).detail).toContain('watchdog');
+    // From the last beat before the stop, that is; what the primary may still do alone comes on top.
+    expect(performance.now() - stoppedMs).toBeGreaterThan(watchdogMs);
+    await failover;
+    expect(await registered()).toMatchObject({ owner: 'beta', mode: 'SOLO', term: 2 });
+  });
+
   it('finds in its environment which VM of which peer it is about', async () => {
     const command = ['sh', '-c', `echo $ROMULUS_VM $ROMULUS_PEER $ROMULUS_TERM; test $ROMULUS_PEER = alpha`];
     backup.fenceOf = () => ({ command, timeoutMs: 10_000 });

@@ -17,15 +17,20 @@ const MODULES = [
   ...['virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci'],
   ...['netfs', 'fscache', '9pnet', '9pnet_virtio', '9p', 'overlay'],
   ...['mbcache', 'crc16', 'crc32c_generic', 'jbd2', 'ext4'],
-  ...['sch_plug', 'sch_ingress', 'cls_matchall', 'act_mirred', 'ifb', 'tun', 'nbd'],
+  ...['sch_plug', 'sch_ingress', 'cls_matchall', 'act_mirred', 'ifb', 'tun', 'nbd', 'watchdog', 'softdog'],
 ].map((name) => `${name}.ko`);
+/** Short, so that a reset is soon seen. */
+const PARAMETERS: Record<string, string> = { 'softdog.ko': 'soft_margin=3' };
 const APPLETS = ['sh', 'mount', 'insmod', 'mkdir', 'cp', 'chroot', 'poweroff'];
 const MEMORY = '1536M';
 /** Of a machine with other work, emulation included. */
 const TIMEOUT_MS = 540_000;
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
-/** Runs a line of shell as root on that kernel, in folder `cwd`; the host's files are there, and none of them changes. */
+/**
+ * Runs a line of shell as root on that kernel, in folder `cwd`; the host's files are there, and none of them changes.
+ * `exit` is undefined when the machine was reset.
+ */
 export async function runOnStockKernel(
   line: string,
   cwd: string,
@@ -53,7 +58,8 @@ async function initramfs(dir: string, kernel: string, line: string, cwd: string)
   const root = join(dir, 'root');
   await layOutBusybox(root, APPLETS);
   for (const module of MODULES) await copyFile(join(kernel, module), join(root, 'lib', module));
-  await writeFile(join(root, 'lib', 'order'), `${MODULES.join('\n')}\n`);
+  const order = MODULES.map((module) => `${module} ${PARAMETERS[module] ?? ''}\n`);
+  await writeFile(join(root, 'lib', 'order'), order.join(''));
   await writeFile(join(root, 'lib', 'command'), commandOf(line, cwd));
   await copyFile(join(here, 'init'), join(root, 'init'));
   await chmod(join(root, 'init'), 0o755);
