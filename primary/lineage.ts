@@ -1,7 +1,7 @@
 /** One unbroken line of epochs: shadow copy, epochs in flight, and how a backup is brought up to it by delta or by a full copy. */
 
 import { randomUUID } from 'node:crypto';
-import type { Epoch } from '../shared/vm.ts';
+import { type Epoch, PAGE_BYTES } from '../shared/vm.ts';
 import type { PackedPayload } from '../shared/wire/compression.ts';
 import { Region } from '../shared/wire/messages.ts';
 import { Capture } from './epoch/capture.ts';
@@ -16,6 +16,10 @@ import type { Session } from './session.ts';
 const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 /** Slabs of 1 MiB the engine may fill before it waits. */
 const MAX_SLABS = 32;
+
+/** What changed while the backup was away is one epoch, for which the guest stands still: longer on the link than this, and a full copy is made while it runs. */
+const MAX_CATCH_UP_MS = 1000;
+const SLAB_BYTES = 1024 * 1024;
 
 export interface LineageLimits {
   threads: number;
@@ -61,10 +65,20 @@ export class Lineage {
     if (this.#capture === undefined || lineage !== this.#id || committed === 0) return false;
     const plan = this.window.resumeFrom(committed);
     if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
+    if (await this.#tooFarBehind(this.#capture, session)) return false;
     for (const item of plan.freed) releaseEpoch(this.#capture, item);
     // A copy: acknowledgements of the first come in while the last are sent, and take them out of the window.
     for (const item of [...plan.resend]) await sendEpoch(session, term, item);
     return true;
+  }
+
+  /** Before compression, which is not known yet. What fits the slabs leaves after the pause, whatever the link. */
+  async #tooFarBehind(capture: Capture, session: Session): Promise<boolean> {
+    if (this.#source.tracking === 'full-compare') return false; // every page is dirty in every epoch there
+    await capture.takeDirty();
+    const behindBytes = capture.dirty.count() * PAGE_BYTES;
+    const linkBytes = (session.codecs.link.bitsPerS / 8) * (MAX_CATCH_UP_MS / 1000);
+    return behindBytes > Math.max(MAX_SLABS * SLAB_BYTES, linkBytes);
   }
 
   /** Begins a new lineage with a full copy while the guest runs. `running` is asked for each part that leaves. */

@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestHex } from '../../shared/wire/messages.ts';
-import { Backup, Primary } from '../support/pair.ts';
+import { Backup, Primary, spec } from '../support/pair.ts';
+import { SyntheticSource } from '../support/synthetic.ts';
 
 let backup: Backup;
 let primary: Primary;
@@ -71,6 +72,26 @@ describe('replication', () => {
     await backup.trail.commits(10);
     expect(syncs()).toBe(1);
     expect(primary.replica.status().state).toBe('PROTECTED');
+  });
+
+  it('copies anew, while the guest runs, what would take it too long to stand still for', async () => {
+    const ramBytes = 64 * 1024 * 1024;
+    const source = new SyntheticSource(ramBytes, { seed: 2, pagesPerEpoch: 50, wholeShare: 0 });
+    const large = { spec: { ...spec, memoryBytes: ramBytes }, linkBitsPerS: 100e6 };
+    primary = await Primary.create(backup.endpoint, {}, large, source);
+    const first = backup.trail.commits(5);
+    await primary.replica.start();
+    await first;
+    for (const [writtenMeanwhile, syncs] of [
+      [1000, 1], // 4 MiB: one epoch takes it
+      [10_000, 2],
+    ] as const) {
+      await backup.stop();
+      source.writtenMeanwhile = writtenMeanwhile;
+      await backup.start();
+      await backup.trail.commits(5);
+      expect(primary.trail.seen.filter((event) => event.kind === 'synced')).toHaveLength(syncs);
+    }
   });
 
   it('refuses a failover while the primary is heard, and says why', async () => {

@@ -29,6 +29,8 @@ export class SyntheticSource implements Source {
   readonly digests: bigint[] = [];
   epochs = 0;
   fenced = false;
+  /** Pages that were written while nobody took dirty ones: the first of memory, told with the next takeDirty(). */
+  writtenMeanwhile = 0;
 
   constructor(ramBytes: number, load: SyntheticLoad) {
     this.geometry = { arch: 'x86_64', ramBytes, cpus: 1, hypervisor: 'synthetic 1' };
@@ -48,6 +50,8 @@ export class SyntheticSource implements Source {
       this.#first = false;
       into.setAll();
     }
+    if (this.writtenMeanwhile > 0) into.set(0, this.writtenMeanwhile);
+    this.writtenMeanwhile = 0;
     if (!this.#paused) return 0;
     const pages = this.memory.sizeBytes / PAGE_BYTES;
     for (let i = 0; i < this.#load.pagesPerEpoch; i++) {
