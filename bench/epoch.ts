@@ -2,6 +2,7 @@
 
 import type { AgentProcess } from '../cli/lab/agent-process.ts';
 import { Lab, VM } from '../cli/lab/lab.ts';
+import { Segment } from '../cli/lab/segment.ts';
 import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
 import { type LatencyRow, measureLatency } from './latency.ts';
@@ -62,7 +63,9 @@ export async function benchEpoch(options: EpochBenchOptions): Promise<EpochBench
     options.onProgress(`${options.failovers} failovers of a guest of ${memoryMiB} MiB`);
     rows.push(await withLab(memoryMiB, 25, (lab) => measureFailovers(lab, memoryMiB, options.failovers)));
   }
-  if (options.requests > 0)
+  const missing = options.requests > 0 ? Segment.missing() : undefined;
+  if (missing !== undefined) options.onProgress(`without what a client notices: ${missing}`);
+  else if (options.requests > 0)
     rows.push(...(await measureLatency(options.epochMs, options.requests, options.onProgress)));
   return rows;
 }

@@ -54,7 +54,7 @@ export const bench: Verb = (program, context) => {
       [],
     )
     .option('--failovers <n>', 'epoch: power cuts of each guest', countOrNone, 3)
-    .option('--requests <n>', 'epoch: requests of a client at each length (takes root)', countOrNone, 0)
+    .option('--requests <n>', 'epoch: requests of a client at each length (takes root)', countOrNone, 100)
     .option('--kills <n>', 'failover: power cuts', countArgument, 3)
     .option('--silence <ms>', 'failover: silence that counts as loss', countArgument, 300)
     .option('--vms <n>', 'failover: one power cut under so many recorded VMs', countArgument, 1)
@@ -68,7 +68,7 @@ export const bench: Verb = (program, context) => {
         rounds: options.rounds,
         threads: options.threads,
         epoch: {
-          epochMs: or(options.epoch, [25, 100]),
+          epochMs: or(options.epoch, [10, 25, 100]),
           epochs: options.epochs,
           memoryMiB: or(options.memoryMib, [256]),
           failovers: options.failovers,
