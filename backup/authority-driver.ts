@@ -11,6 +11,7 @@ import {
   startBackup,
 } from '../shared/control/backup-state.ts';
 import { carryOutShared, type Refused } from '../shared/control/effects.ts';
+import { fairTick } from '../shared/control/fair-tick.ts';
 import type { Policy } from '../shared/control/policy.ts';
 import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import { Runner } from '../shared/control/runner.ts';
@@ -65,7 +66,7 @@ interface Sent {
 export class BackupDriver {
   readonly #options: BackupDriverOptions;
   readonly #runner: Runner<BackupState, BackupEvent, BackupEffect, Sent>;
-  readonly #tick: NodeJS.Timeout;
+  readonly #endTicks: () => void;
   #refused: ((refused: RomulusError) => void) | undefined;
   #orderedMs: number | undefined;
   #failure: RomulusError | undefined;
@@ -82,12 +83,12 @@ export class BackupDriver {
       onSettled: (before, after) => options.hands.onChange(before, after),
       onFailed: (error) => this.#onFailed(error),
     });
-    this.#tick = setInterval(() => void this.#runner.feed({ on: 'tick' }), TICK_MS);
+    this.#endTicks = fairTick(TICK_MS, () => void this.#runner.feed({ on: 'tick' }));
     void this.#runner.feed({ on: 'tick' });
   }
 
   stop(): void {
-    clearInterval(this.#tick);
+    this.#endTicks();
     this.#runner.stop();
   }
 

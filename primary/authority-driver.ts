@@ -4,6 +4,7 @@ import { engine } from '../native/index.ts';
 import type { Party } from '../shared/control/authority.ts';
 import { stepPrimary } from '../shared/control/authority-primary.ts';
 import { carryOutShared, type Refused } from '../shared/control/effects.ts';
+import { fairTick } from '../shared/control/fair-tick.ts';
 import type { Policy } from '../shared/control/policy.ts';
 import { concernOf } from '../shared/control/primary-register.ts';
 import {
@@ -55,7 +56,7 @@ export type PrimaryOrigin =
 export class PrimaryDriver {
   readonly #options: PrimaryDriverOptions;
   readonly #runner: Runner<PrimaryState, PrimaryEvent, PrimaryEffect, Ack | undefined>;
-  #tick: NodeJS.Timeout | undefined;
+  #endTicks: () => void = () => {};
   #refused: ((refused: RomulusError) => void) | undefined;
   #failure: RomulusError | undefined;
   #unfenced = false;
@@ -84,11 +85,11 @@ export class PrimaryDriver {
     // What primaryAfterPromotion also asks for: a promoted guest serves at once.
     if (this.phase === 'SOLO') this.#options.gates.openUnprotected();
     void this.#runner.feed({ on: 'tick' });
-    this.#tick = setInterval(() => void this.#runner.feed({ on: 'tick' }), TICK_MS);
+    this.#endTicks = fairTick(TICK_MS, () => void this.#runner.feed({ on: 'tick' }));
   }
 
   stop(): void {
-    clearInterval(this.#tick);
+    this.#endTicks();
     this.#runner.stop();
   }
 
