@@ -1,62 +1,114 @@
-/** One host, the driver alone: checkpoints a guest, has Xen's own verifier read the save file, ends the guest and starts it anew from the image. */
+/** One host, the driver alone: checkpoints guests, has Xen's own verifier read the save file, ends a guest and starts it anew from the image. */
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Say } from './failover.ts';
 import { bundleForDom0 } from './testbed/bundle.ts';
-import { ticksOf, WORKLOAD } from './testbed/guest.ts';
+import { createGuest, GuestConsole } from './testbed/guest.ts';
 import { XenHost } from './testbed/host.ts';
 
 const LIMIT_MS = 900_000;
-const VERIFY =
-  'PYTHONPATH=/usr/lib/xen-4.17/lib/python python3 /usr/lib/xen-4.17/bin/verify-stream-v2 -f xl -i /root/out/save';
+const INTERVAL_MS = 200;
+/** The command of Xen's own verifier for a file. */
+export const VERIFY_SAVE_FILE = (file: string): string =>
+  `PYTHONPATH=/usr/lib/xen-4.17/lib/python python3 /usr/lib/xen-4.17/bin/verify-stream-v2 -f xl -i ${file}`;
+
+/** As test/xen/dom0/capture.ts prints it: medians over the epochs, pages that differed at any of the comparisons. */
+interface Capture {
+  differing: number;
+  compared: number;
+  medians: Record<string, number>;
+}
+
+/** What the driver says, for a person: 'taken', or code and message. */
+interface Refusals {
+  sameHost: string;
+  foreignCpu: string;
+  notPvh: string;
+}
 
 export interface OneHostReport {
-  /** As test/xen/dom0/capture.ts prints it: medians over the epochs, pages that differed at the last one. */
-  capture: { differing: number; medians: Record<string, number> };
+  refusals: Refusals;
+  capture: Capture;
   tickBefore: number;
   restoreMs: number;
   tickAfter: number;
   guestCheck: string;
 }
 
-export async function captureAndRestore(epochs: number, say: (line: string) => void): Promise<OneHostReport> {
-  const dir = mkdtempSync(join(tmpdir(), 'xen-'));
-  const sharedDir = join(dir, 'shared');
-  mkdirSync(sharedDir);
-  bundleForDom0(sharedDir, ['test/xen/dom0/capture.ts', 'test/xen/dom0/restore.ts']);
-  const host = await XenHost.boot({
-    name: 'host',
-    runDir: join(dir, 'host'),
-    sharedDir,
-    bootLimitMs: LIMIT_MS,
-  });
-  try {
-    say('the host is up');
-    await host.run(`mkdir -p /root/out && xl create /testbed/guest.cfg 'extra="${WORKLOAD}"'`, LIMIT_MS);
-    await ticksOf(host);
-    const capture = JSON.parse(
-      await host.run(`node capture.mjs guest ${epochs} 200 /root/out`, LIMIT_MS),
-    ) as OneHostReport['capture'];
-    say(`captured ${epochs} epochs, ${capture.differing} pages differ`);
-    const before = await ticksOf(host);
+/** Checkpoints a guest, and starts it anew from image and state alone. */
+export function captureAndRestore(epochs: number, say: Say): Promise<OneHostReport> {
+  const programs = ['capture', 'restore', 'refusals'].map((program) => `test/xen/dom0/${program}.ts`);
+  return onOneHost(say, { programs }, async (host, console) => {
+    const refusals = await whatIsRefused(host);
+    const capture = await captured(host, epochs, say, '/root/out');
+    const before = await console.tick();
+    const save = '/root/out/save';
     await host.run(
-      `node restore.mjs guest /root/out /root/out/save && ${VERIFY} && rm /root/out/save`,
+      `node restore.mjs guest /root/out ${save} && ${VERIFY_SAVE_FILE(save)} && rm ${save}`,
       LIMIT_MS,
     );
     say("Xen's verifier accepts the save file");
     const restored = await host.run('xl destroy guest && node restore.mjs guest /root/out', LIMIT_MS);
     say('the guest is started anew from image and state');
-    const after = await ticksOf(host);
+    const restoredConsole = new GuestConsole(host);
+    const after = await restoredConsole.tick();
+    const { check } = await restoredConsole.checkedAfter(after);
+    const { tookMs } = JSON.parse(restored) as { tookMs: number };
     return {
+      refusals,
       capture,
       tickBefore: before.tick,
-      restoreMs: (JSON.parse(restored) as { tookMs: number }).tookMs,
+      restoreMs: tookMs,
       tickAfter: after.tick,
-      guestCheck: after.check,
+      guestCheck: check,
     };
+  });
+}
+
+interface OneHostOptions {
+  /** What dom0 runs. */
+  programs: string[];
+  /** More of the guest's kernel command line. */
+  extra?: string;
+}
+
+async function whatIsRefused(host: XenHost): Promise<Refusals> {
+  await host.run(`xl create -p /testbed/guest.cfg 'name="other"' 'type="pv"'`, LIMIT_MS);
+  const said = await host.run('node refusals.mjs guest other', LIMIT_MS);
+  await host.run('xl destroy other', LIMIT_MS);
+  return JSON.parse(said) as Refusals;
+}
+
+/** Boots a host and the guest, and ends both when the work is done. */
+export async function onOneHost<T>(
+  say: Say,
+  { programs, extra = '' }: OneHostOptions,
+  work: (host: XenHost, console: GuestConsole) => Promise<T>,
+): Promise<T> {
+  const dir = mkdtempSync(join(tmpdir(), 'xen-'));
+  const sharedDir = join(dir, 'shared');
+  mkdirSync(sharedDir);
+  bundleForDom0(sharedDir, programs);
+  const runDir = join(dir, 'host');
+  const host = await XenHost.boot({ name: 'host', runDir, sharedDir, bootLimitMs: LIMIT_MS });
+  try {
+    say('the host is up');
+    await host.run('mkdir -p /root/out');
+    await createGuest(host, { extra });
+    const console = new GuestConsole(host);
+    await console.tick();
+    return await work(host, console);
   } finally {
     host.kill();
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+async function captured(host: XenHost, epochs: number, say: Say, outDir: string): Promise<Capture> {
+  const command = `node capture.mjs guest ${epochs} ${INTERVAL_MS} ${outDir}`;
+  const capture = JSON.parse(await host.run(command, LIMIT_MS)) as Capture;
+  say(`captured ${epochs} epochs, ${capture.differing} pages differ in ${capture.compared} comparisons`);
+  return capture;
 }

@@ -1,19 +1,33 @@
-/** `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts; with `-- one-host`, tries the driver alone. Reports as JSON. */
+/**
+ * `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts. With `-- export`, also has
+ * Xen's tools take an exported checkpoint; with `-- one-host`, tries the driver alone. Reports as JSON.
+ */
 
+import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
-import { captureAndRestore } from './one-host.ts';
+import { captureAndRestore, type OneHostReport } from './one-host.ts';
 import { buildTestbed } from './testbed/build.ts';
 
 const EPOCHS = Number(process.env.ROMULUS_XEN_EPOCHS ?? 50);
 /** An emulated guest now and then dies of the emulator (docs/xen.md); a second pair of hosts tells that from our own failure. */
 const ATTEMPTS = 2;
 
-if (!buildTestbed()) process.exit(1);
-
 const began = performance.now();
 const say = (line: string): void =>
   console.error(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${line}`);
-const failures = await tried(process.argv[2] === 'one-host' ? oneHost : twoHosts);
+const runs: Record<string, () => Promise<string[]>> = {
+  failover: twoHosts,
+  export: exported,
+  'one-host': oneHost,
+};
+const [what = 'failover'] = process.argv.slice(2);
+const run = runs[what];
+if (run === undefined) {
+  console.error(`usage: npm run test:xen -- ${Object.keys(runs).join(' | ')}`);
+  process.exit(2);
+}
+if (!buildTestbed()) process.exit(1);
+const failures = await tried(run);
 for (const failure of failures) console.error(`FAILED: ${failure}`);
 process.exit(failures.length === 0 ? 0 : 1);
 
@@ -32,15 +46,33 @@ async function tried(run: () => Promise<string[]>): Promise<string[]> {
 async function twoHosts(): Promise<string[]> {
   const report = await twoHostFailover(EPOCHS, say);
   console.log(JSON.stringify(report, null, 2));
-  return whatIsWrong(report);
+  return whatIsWrong(report, EPOCHS);
+}
+
+async function exported(): Promise<string[]> {
+  const report = await exportAndRestore(EPOCHS, say);
+  console.log(JSON.stringify(report, null, 2));
+  const { guestCheck, tickAfter, failover } = report;
+  const wrong = whatIsWrong(failover, EPOCHS);
+  if (guestCheck !== 'sound') wrong.push(`the restored guest's own check says ${guestCheck}`);
+  if (tickAfter >= failover.tickBeforeCut) wrong.push('the restored guest is younger than its checkpoint');
+  return wrong;
 }
 
 async function oneHost(): Promise<string[]> {
   const report = await captureAndRestore(EPOCHS, say);
   console.log(JSON.stringify(report, null, 2));
-  const failures: string[] = [];
-  if (report.capture.differing !== 0)
-    failures.push(`${report.capture.differing} pages differ from the guest`);
-  if (report.guestCheck === 'CORRUPT') failures.push("the restored guest's own check fails");
-  return failures;
+  const { sameHost, foreignCpu, notPvh } = report.refusals;
+  const wrong = whatDiffers(report);
+  if (sameHost !== 'taken') wrong.push(`the guest's own host refuses it: ${sameHost}`);
+  for (const said of [foreignCpu, notPvh])
+    if (!said.startsWith('HV_UNSUPPORTED')) wrong.push(`what cannot be protected is ${said}`);
+  return wrong;
+}
+
+function whatDiffers({ capture, guestCheck }: Pick<OneHostReport, 'capture' | 'guestCheck'>): string[] {
+  const wrong: string[] = [];
+  if (capture.differing !== 0) wrong.push(`${capture.differing} pages differ from the guest`);
+  if (guestCheck !== 'sound') wrong.push(`the guest's own check says ${guestCheck}`);
+  return wrong;
 }

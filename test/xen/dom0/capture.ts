@@ -4,7 +4,11 @@ import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { engine } from '../../../native/index.ts';
 import { XenSource } from '../../../primary/hypervisor/xen.ts';
 
+/** Epochs between two comparisons; the last one is always compared. */
+const COMPARE_EVERY = 25;
+
 const [name = 'guest', epochs = '60', intervalMs = '200', outDir] = process.argv.slice(2);
+const count = Number(epochs);
 const source = new XenSource({ name, hypervisor: 'xen', memoryBytes: 0, cpus: 0 });
 let mark = performance.now();
 const lap = (): number => {
@@ -45,6 +49,8 @@ interface EpochFigures {
   encodeMs: number;
   stateMs: number;
   resumeMs: number;
+  /** All of these. */
+  wholeMs: number;
   dirtyPages: number;
   changedPages: number;
   payloadBytes: number;
@@ -52,7 +58,9 @@ interface EpochFigures {
 const rows: EpochFigures[] = [];
 let state: Buffer = Buffer.alloc(0);
 let differing = 0;
-for (let epoch = 1; epoch <= Number(epochs); epoch++) {
+let compared = 0;
+const epochsBegan = performance.now();
+for (let epoch = 1; epoch <= count; epoch++) {
   await new Promise((resolve) => setTimeout(resolve, Number(intervalMs)));
   lap();
   await source.pause();
@@ -63,15 +71,28 @@ for (let epoch = 1; epoch <= Number(epochs); epoch++) {
   const encodeMs = lap();
   state = await source.deviceState();
   const stateMs = lap();
-  if (epoch === Number(epochs)) {
-    differing = compare();
-    if (outDir !== undefined) save(outDir);
+  if (epoch === count || epoch % COMPARE_EVERY === 0) {
+    differing += compare();
+    compared++;
   }
+  if (epoch === count && outDir !== undefined) save(outDir);
   lap();
   await source.resume();
   const resumeMs = lap();
-  rows.push({ suspendMs, takeMs, encodeMs, stateMs, resumeMs, dirtyPages, changedPages, payloadBytes });
+  const wholeMs = suspendMs + takeMs + encodeMs + stateMs + resumeMs;
+  rows.push({
+    suspendMs,
+    takeMs,
+    encodeMs,
+    stateMs,
+    resumeMs,
+    wholeMs,
+    dirtyPages,
+    changedPages,
+    payloadBytes,
+  });
 }
+const ranMs = performance.now() - epochsBegan;
 const stateOfGuest = await source.guestState();
 await source.detach();
 
@@ -89,13 +110,15 @@ console.log(
     stateBytes: state.length,
     medians,
     differing,
+    compared,
+    runMs: Math.round(ranMs),
     stateOfGuest,
   }),
 );
 
 /** Pages in which the suspended guest differs from the shadow copy. */
 function compare(): number {
-  let count = 0;
+  let found = 0;
   const batch = 256;
   for (let page = 0; page < pages; page += batch) {
     const length = Math.min(batch, pages - page) * 4096;
@@ -103,9 +126,9 @@ function compare(): number {
     const was = shadow.read(page * 4096, length);
     if (now.equals(was)) continue;
     for (let p = 0; p < length; p += 4096)
-      if (!now.subarray(p, p + 4096).equals(was.subarray(p, p + 4096))) count++;
+      if (!now.subarray(p, p + 4096).equals(was.subarray(p, p + 4096))) found++;
   }
-  return count;
+  return found;
 }
 
 /** Leaves what a backup would hold: the image and the state file. */

@@ -1,4 +1,4 @@
-/** What the testbed's hosts boot from, and the Xen addon they run: built once, and again when their sources change. */
+/** What the testbed's hosts boot from, and the engine and Xen addon they run: built once, and again when their sources change. */
 
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -10,6 +10,7 @@ const root = dirname(createRequire(import.meta.url).resolve('#package'));
 export function buildTestbed(): boolean {
   const steps: [string, ...string[]][] = [
     [join(root, 'test/xen/testbed/build.sh')],
+    [process.execPath, join(root, 'native/build.mjs')],
     [process.execPath, join(root, 'native/xen/build.mjs')],
   ];
   return steps.every(

@@ -59,7 +59,7 @@ export class XenHost {
     const { name, runDir } = options;
     mkdirSync(join(runDir, 'commands'), { recursive: true });
     writeFileSync(join(runDir, 'env'), `HOST_NAME=${name}\nHOST_IP=${options.address ?? ''}\n`);
-    const emulator = spawn('nice', ['-n', '10', 'qemu-system-x86_64', ...emulatorArguments(options)], {
+    const emulator = spawn('qemu-system-x86_64', emulatorArguments(options), {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
     const host = new XenHost(name, runDir, emulator);
@@ -89,6 +89,11 @@ export class XenHost {
   output(command: number): string {
     const file = join(this.runDir, 'commands', String(command), 'output');
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  /** Whether the command has come to its end. */
+  ended(command: number): boolean {
+    return existsSync(join(this.runDir, 'commands', String(command), 'status'));
   }
 
   async finished(command: number, limitMs = 120_000): Promise<CommandResult> {
