@@ -55,7 +55,8 @@ export async function cutUnderDatabase(
     decisionToRunningMs = (await lab.failOver(from, to)).decisionToRunningMs;
     await commits(ledgers, COMMITS);
     for (const ledger of ledgers) await ledger.stop();
-    if (!pgbench.running) wrong.push(`pgbench ended: ${pgbench.log.trim().split('\n').at(-1)}`);
+    if (!pgbench.running)
+      wrong.push(`pgbench ended: ${pgbench.log.trim().split('\n').slice(-5).join(' | ')}`);
   } catch (thrown) {
     connectionsSurvived = false;
     wrong.push(`a client: ${String(thrown)}`);
