@@ -1,6 +1,7 @@
 /** One replication connection as both sides see it: frames in order, one handler at a time, silence noticed. */
 
 import type { WebSocket } from 'ws';
+import { fairTick } from '../control/fair-tick.ts';
 import { asRomulusError, RomulusError } from '../errors.ts';
 import { decodeFrame, encodeFrame, type Frame, type FramedPayload, KIND_OFFSET } from './frame.ts';
 import { Kind, parseError, type WireError } from './messages.ts';
@@ -42,7 +43,7 @@ export class Link {
   /** The socket is gone; what came before is still being handled. */
   #hungUp = false;
   #lastHeardMs: number;
-  #beat: NodeJS.Timeout;
+  #endBeats: () => void;
   sentBytes = 0;
 
   constructor(socket: WebSocket, silenceMs: number, handlers: LinkHandlers, now = () => performance.now()) {
@@ -51,7 +52,7 @@ export class Link {
     this.#silenceMs = silenceMs;
     this.#now = now;
     this.#lastHeardMs = now();
-    this.#beat = this.#startBeat();
+    this.#endBeats = this.#startBeats();
     socket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
     socket.on('close', () => this.#onSocketClose());
     socket.on('error', (cause) =>
@@ -69,8 +70,8 @@ export class Link {
 
   set silenceMs(silenceMs: number) {
     this.#silenceMs = silenceMs;
-    clearInterval(this.#beat);
-    if (!this.#closed) this.#beat = this.#startBeat();
+    this.#endBeats();
+    if (!this.#closed) this.#endBeats = this.#startBeats();
   }
 
   get closed(): boolean {
@@ -117,15 +118,16 @@ export class Link {
     this.#finish(undefined, undefined);
   }
 
-  #startBeat(): NodeJS.Timeout {
+  #startBeats(): () => void {
     const everyMs = this.#silenceMs / BEATS_PER_SILENCE;
     const intervalMs = Math.min(MAX_BEAT_INTERVAL_MS, Math.max(MIN_BEAT_INTERVAL_MS, everyMs));
-    return setInterval(() => this.#sendBeat(), intervalMs);
+    return fairTick(intervalMs, () => this.#sendBeat());
   }
 
   #sendBeat(): void {
     if (this.#hungUp) return;
-    if (this.silentMs > this.silenceMs * this.patience) {
+    // While this side reads nothing, having enough to handle, nothing can be heard.
+    if (!this.#socket.isPaused && this.silentMs > this.silenceMs * this.patience) {
       const message = `nothing heard from the peer for ${Math.round(this.silentMs)} ms`;
       const error = new RomulusError('PEER_UNREACHABLE', message);
       this.#socket.terminate();
@@ -154,12 +156,17 @@ export class Link {
     if (!this.#handling) void this.#drain();
   }
 
+  #readAgain(): void {
+    this.#lastHeardMs = this.#now();
+    this.#socket.resume();
+  }
+
   async #drain(): Promise<void> {
     this.#handling = true;
     try {
       for (let message = this.#queue.shift(); message !== undefined; message = this.#queue.shift()) {
         this.#queuedBytes -= message.length;
-        if (this.#queuedBytes < MAX_QUEUED_BYTES / 2 && this.#socket.isPaused) this.#socket.resume();
+        if (this.#queuedBytes < MAX_QUEUED_BYTES / 2 && this.#socket.isPaused) this.#readAgain();
         const frame = this.#accept(message);
         if (frame === undefined) continue;
         const pending = this.#handlers.onFrame(frame);
@@ -203,7 +210,7 @@ export class Link {
   #finish(error: RomulusError | undefined, peerError: WireError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#beat);
+    this.#endBeats();
     this.#queue = [];
     this.#handlers.onClose(error, peerError);
   }
