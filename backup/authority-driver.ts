@@ -68,6 +68,8 @@ export class BackupDriver {
   readonly #runner: Runner<BackupState, BackupEvent, BackupEffect, Sent>;
   readonly #endTicks: () => void;
   #refused: ((refused: RomulusError) => void) | undefined;
+  /** Of the newest commit. */
+  #committedSent: Sent | undefined;
   #orderedMs: number | undefined;
   #failure: RomulusError | undefined;
 
@@ -112,6 +114,7 @@ export class BackupDriver {
   }
 
   committed(term: number, epoch: Epoch, sent: Sent): Promise<unknown> {
+    this.#committedSent = sent;
     return this.#runner.feed({ on: 'committed', term, epoch }, sent);
   }
 
@@ -145,7 +148,9 @@ export class BackupDriver {
     switch (effect.do) {
       case 'ack': {
         const { term, epoch, promiseMs } = effect;
-        if (sent !== undefined) hands.ack({ term, epoch, promiseMs, sentMs: sent.sentMs });
+        // Without `sent` it was put off until a claim had failed. An early `sentMs` only makes the primary's permit shorter.
+        const { sentMs } = sent ?? this.#committedSent ?? {};
+        if (sentMs !== undefined) hands.ack({ term, epoch, promiseMs, sentMs });
         return;
       }
       case 'answer':

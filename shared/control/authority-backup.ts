@@ -57,9 +57,7 @@ function handle(turn: Turn, event: BackupEvent): void {
       Object.assign(state, { heardMs: nowMs, connected: true });
       state.image = { whole: true, term: event.term, epoch: event.epoch };
       // A claim may be with the witness: an acknowledgement now would let output out that races the resume.
-      if (state.phase !== 'STANDBY') break;
-      state.promiseEndsMs = Math.max(state.promiseEndsMs, promiseEndsMs(state.policy, nowMs));
-      effects.push({ do: 'ack', term: event.term, epoch: event.epoch, promiseMs: state.policy.promiseMs });
+      if (state.phase === 'STANDBY') acknowledge(turn);
       break;
     case 'resyncAsked':
       state.heardMs = nowMs;
@@ -109,7 +107,18 @@ function hearWitness(turn: Turn, event: dialogue.WitnessEvent): void {
     rememberTerm(state, register.term, effects);
   }
   if (event.answer.outcome === 'applied') won(turn, register?.term ?? state.term);
-  else if (state.phase === 'CLAIMING' && state.witness.inDoubt === undefined) state.phase = 'STANDBY';
+  else if (state.phase === 'CLAIMING' && state.witness.inDoubt === undefined) {
+    state.phase = 'STANDBY';
+    // What was committed meanwhile: a primary whose window is full sends no more, and would wait for good.
+    const { whole, term } = state.image;
+    if (register?.owner === state.party.peer && whole && term === state.term) acknowledge(turn);
+  }
+}
+
+function acknowledge({ state, nowMs, effects }: Turn): void {
+  const { term, epoch } = state.image;
+  state.promiseEndsMs = Math.max(state.promiseEndsMs, promiseEndsMs(state.policy, nowMs));
+  effects.push({ do: 'ack', term, epoch, promiseMs: state.policy.promiseMs });
 }
 
 /** The register is this node's. Its term and role are on disk before the guest runs (rule 11). */

@@ -194,6 +194,17 @@ describe('a claim in doubt', () => {
     expect(bench.state.image.epoch).toBe(11);
   });
 
+  it('acknowledges what it committed meanwhile once the claim has failed, or a full window would never move', () => {
+    const bench = inDoubt();
+    bench.feed({ on: 'committed', term: 1, epoch: 11 });
+    bench.witness.compareAndSet('vm', bench.register, { term: 1, owner: 'a', mode: 'SOLO', syncEpoch: 10 });
+    bench.answering = true;
+    const done = bench.pass(500);
+    expect(bench.state.phase).toBe('STANDBY');
+    expect(done).toContainEqual(expect.objectContaining({ do: 'ack', term: 1, epoch: 11 }));
+    expect(bench.state.promiseEndsMs).toBeGreaterThan(bench.nowMs - 500 + defaultPolicy.promiseMs);
+  });
+
   it('lets nobody overwrite the image', () => {
     expect(kinds(inDoubt().feed({ on: 'resyncAsked', term: 1 }))).not.toContain('admitResync');
   });
