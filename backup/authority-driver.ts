@@ -16,11 +16,12 @@ import type { Policy } from '../shared/control/policy.ts';
 import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import { Runner } from '../shared/control/runner.ts';
 import type { TermFile } from '../shared/control/terms.ts';
+import { resetByMs } from '../shared/control/watchdog.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { Epoch } from '../shared/vm.ts';
 import type { Ack, Beat, HandOver } from '../shared/wire/messages.ts';
-import type { FenceProof } from './fence.ts';
+import { awaitWatchdog, type FenceProof } from './fence.ts';
 
 const TICK_MS = 25;
 /** A power switch that did not answer may answer the next time; an operator may vouch meanwhile. */
@@ -42,7 +43,7 @@ export interface BackupHands {
   reject(term: number): void;
   /** Runs the guest from what is committed. A throw ends this authority: the image may have run. */
   promote(promotion: Promotion): Promise<void>;
-  /** undefined: no fence command is configured, and none is asked for. */
+  /** undefined: no fence command is configured. */
   proveFenced: (() => Promise<FenceProof>) | undefined;
   onChange(before: BackupState, after: BackupState): void;
   onEvent(kind: string, fields: Record<string, unknown>): void;
@@ -54,6 +55,8 @@ export interface BackupDriverOptions {
   term: TermFile;
   image: Image;
   register: WitnessRegister | undefined;
+  /** The primary's host is reset by its watchdog within so long of not being fed; a command proves its death sooner. */
+  watchdogMs?: number | undefined;
   log: Logger;
   hands: BackupHands;
 }
@@ -194,16 +197,19 @@ export class BackupDriver {
 
   /** Not awaited: the guest's image is safe meanwhile, and an operator may vouch before the command ends. */
   #proveFenced(): void {
-    const { proveFenced } = this.#options.hands;
-    const proof: Promise<FenceProof> =
-      proveFenced === undefined
-        ? Promise.resolve({ proven: false, detail: 'no fence command is configured' })
-        : proveFenced();
-    void proof.then(async ({ proven, detail }) => {
+    void this.#fenceProof().then(async ({ proven, detail }) => {
       await this.#runner.feed({ on: 'fenceResult', proven, detail });
       if (proven || this.state.phase !== 'FENCING' || this.#runner.stopped) return;
       setTimeout(() => this.state.phase === 'FENCING' && this.#proveFenced(), FENCE_RETRY_MS).unref();
     });
+  }
+
+  async #fenceProof(): Promise<FenceProof> {
+    const { hands, watchdogMs } = this.#options;
+    if (hands.proveFenced !== undefined) return hands.proveFenced();
+    if (watchdogMs === undefined) return { proven: false, detail: 'no fence command is configured' };
+    const { policy, heardMs } = this.state;
+    return awaitWatchdog(resetByMs(policy, heardMs, watchdogMs), () => engine().bootTimeMs());
   }
 
   #onFailed(thrown: unknown): void {

@@ -16,14 +16,11 @@ export function orderOf(
   };
 }
 
-/** Throws VM_BUSY, FENCE_UNPROVEN or IMAGE_NOT_PROMOTABLE; whether the primary is alive is the authority's to judge. */
-export function checkOrder(
-  vm: string,
-  { force, fencedBy }: FailoverRequest,
-  standby: { active: boolean; promotable: boolean; reason: string | undefined },
-): void {
-  const hint = `romulus status ${vm}`;
-  if (standby.active) throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint });
+/** Throws VM_BUSY or FENCE_UNPROVEN; whether the primary is alive is the authority's to judge. `active`: the guest runs here. */
+export function checkOrder(vm: string, { force, fencedBy }: FailoverRequest, active: boolean): void {
+  if (active) {
+    throw new RomulusError('VM_BUSY', `${vm} already runs here`, { hint: `romulus status ${vm}` });
+  }
   if (force && !fencedBy) {
     throw new RomulusError(
       'FENCE_UNPROVEN',
@@ -31,42 +28,28 @@ export function checkOrder(
       { hint: `romulus failover ${vm} --force --fenced-by WHO` },
     );
   }
-  if (!standby.promotable) {
-    const why = standby.reason ?? 'no epoch is committed yet';
-    const message = `the standby of ${vm} cannot be promoted: ${why}`;
-    throw new RomulusError('IMAGE_NOT_PROMOTABLE', message, { hint });
-  }
 }
 
 /** The one failover under way that somebody waits for. */
 export class AwaitedFailover {
-  #waiting: { resolve(result: FailoverResult): void; reject(error: RomulusError): void } | undefined;
-  #promise: Promise<FailoverResult> | undefined;
-
+  #answer: { resolve(result: FailoverResult): void; reject(error: RomulusError): void } | undefined;
   /** What all who ask meanwhile get; undefined while nobody waits. */
-  get promise(): Promise<FailoverResult> | undefined {
-    return this.#promise;
-  }
+  promise: Promise<FailoverResult> | undefined;
 
   begin(): Promise<FailoverResult> {
-    this.#promise = new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+    this.promise = new Promise((resolve, reject) => {
+      this.#answer = { resolve, reject };
     });
-    return this.#promise;
+    return this.promise;
   }
 
   done(result: FailoverResult): void {
-    this.#waiting?.resolve(result);
-    this.#over();
+    this.#answer?.resolve(result);
+    this.promise = undefined;
   }
 
   failed(error: RomulusError): void {
-    this.#waiting?.reject(error);
-    this.#over();
-  }
-
-  #over(): void {
-    this.#waiting = undefined;
-    this.#promise = undefined;
+    this.#answer?.reject(error);
+    this.promise = undefined;
   }
 }

@@ -37,3 +37,10 @@ export function promotedGuestEnded(runDir: string): RomulusError {
     hint: `see the hypervisor's log in ${runDir}`,
   });
 }
+
+/** `why`: what keeps it from being promoted, where that is known. */
+export function notPromotable(vm: string, why = 'no epoch is committed yet'): RomulusError {
+  return new RomulusError('IMAGE_NOT_PROMOTABLE', `the standby of ${vm} cannot be promoted: ${why}`, {
+    hint: `romulus status ${vm}`,
+  });
+}

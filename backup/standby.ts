@@ -1,11 +1,9 @@
 /** One VM seen from its backup: accepts the primary's session, keeps image and hypervisor ready, and promotes when its authority says so. */
 
 import { mkdir } from 'node:fs/promises';
-import { engine } from '../native/index.ts';
 import { policyOf } from '../shared/control/policy.ts';
 import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
 import type { TermFile } from '../shared/control/terms.ts';
-import { resetByMs } from '../shared/control/watchdog.ts';
 import type { HostDisk } from '../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
@@ -17,7 +15,7 @@ import type { Beat, HandOver, Hello, Protection, Renew, Sync } from '../shared/w
 import { BackupDriver, type Promotion } from './authority-driver.ts';
 import { StandbyDisk } from './disk.ts';
 import { AwaitedFailover, checkOrder, orderOf } from './failover-order.ts';
-import { awaitWatchdog, type FenceCommand, type FenceProof, runFence } from './fence.ts';
+import { type FenceCommand, runFence } from './fence.ts';
 import type { Target } from './hypervisor/target.ts';
 import type { Durability } from './image/journal.ts';
 import { StandbyImage } from './image/standby-image.ts';
@@ -28,6 +26,7 @@ import {
   claimUnderWay,
   noDiskHere,
   notActive,
+  notPromotable,
   noWitnessHere,
   promotedGuestEnded,
   staleTerm,
@@ -255,16 +254,14 @@ export class Standby {
   async failover(request: FailoverRequest): Promise<FailoverResult> {
     if (this.#awaited.promise) return this.#awaited.promise;
     const { vm, log, onEvent } = this.#options;
-    const { promotable } = this.image;
     const driver = this.#driver;
-    const active = this.#state === 'ACTIVE';
-    const reason = this.#reason?.message;
-    checkOrder(vm, request, { active, promotable: promotable && driver !== undefined, reason });
-    const order = orderOf(request, driver?.state.term ?? this.term);
+    checkOrder(vm, request, this.#state === 'ACTIVE');
+    if (driver === undefined || !this.image.promotable) throw notPromotable(vm, this.#reason?.message);
+    const order = orderOf(request, driver.state.term);
     log.warn({ vm, order, audit: true }, 'an operator asks for a failover');
     onEvent('failover-ordered', { ...order });
     const done = this.#awaited.begin();
-    void driver?.order(order, (refused) => this.#awaited.failed(refused));
+    void driver.order(order, (refused) => this.#awaited.failed(refused));
     return done;
   }
 
@@ -364,34 +361,20 @@ export class Standby {
         epoch: this.image.committed,
       },
       register: policy.witness ? register : undefined,
+      watchdogMs,
       log,
       hands: {
         ack: (ack) => this.#receiver?.ack(ack),
         answer: (beat) => this.#receiver?.answer(beat),
         reject: (higher) => this.#receiver?.refuse(this.#stale(), higher),
         promote: (promotion) => this.#promote(promotion),
-        proveFenced: this.#proofOf(fence, record),
+        proveFenced: fence && (() => runFence(fence, { vm, peer: record.peer, term: this.term })),
         onChange: (before, after) => {
           if (before.phase !== after.phase) onEvent('authority', { phase: after.phase, term: after.term });
         },
         onEvent,
       },
     });
-  }
-
-  /** A command answers sooner than a watchdog's time. */
-  #proofOf(fence: FenceCommand | undefined, record: StandbyRecord): (() => Promise<FenceProof>) | undefined {
-    const { vm } = this.#options;
-    const { peer, protection } = record;
-    const { watchdogMs } = protection;
-    if (fence !== undefined) return () => runFence(fence, { vm, peer, term: this.term });
-    if (watchdogMs === undefined) return undefined;
-    return async () => {
-      const state = this.#driver?.state;
-      if (state === undefined) return { proven: false, detail: 'the standby is closed' };
-      const nowMs = () => engine().bootTimeMs();
-      return awaitWatchdog(resetByMs(state.policy, state.heardMs, watchdogMs), nowMs);
-    };
   }
 
   /** A second call finds the disk as it is. */
