@@ -59,20 +59,29 @@ export class Session {
   /** Dials, says hello and waits for the welcome. Throws PEER_UNREACHABLE, TLS_INVALID, or what the backup answered. */
   static async open(options: SessionOptions, events: SessionEvents): Promise<Session> {
     const limits = connectingLimits(options.silenceMs);
-    return dial(options.address, options.tls, (socket) => Session.#greet(socket, options, events), limits);
+    return dial(
+      options.address,
+      options.tls,
+      (socket) => Session.#greet(socket, options, events, limits.welcomeMs),
+      limits,
+    );
   }
 
-  static #greet(socket: WebSocket, options: SessionOptions, events: SessionEvents): Promise<Session> {
-    const limits = connectingLimits(options.silenceMs);
+  static #greet(
+    socket: WebSocket,
+    options: SessionOptions,
+    events: SessionEvents,
+    welcomeMs: number,
+  ): Promise<Session> {
     const helloSentMs = engine().bootTimeMs();
     const { term } = options.hello;
     return new Promise((resolve, reject) => {
       let session: Session | undefined;
       const timer = setTimeout(
         () => link.fail(new RomulusError('PEER_UNREACHABLE', 'the backup did not answer the hello')),
-        limits.welcomeMs,
+        welcomeMs,
       );
-      const link = new Link(socket, Math.max(options.silenceMs, limits.welcomeMs), {
+      const link = new Link(socket, Math.max(options.silenceMs, welcomeMs), {
         onFrame(frame) {
           if (session !== undefined) return session.#onFrame(frame, events);
           clearTimeout(timer);
