@@ -2,6 +2,7 @@
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
+import type { WatchdogConfig } from '../shared/config.ts';
 import { RomulusError } from '../shared/errors.ts';
 
 /** The first device has a name without a number, too. */
@@ -9,8 +10,27 @@ const FIRST = 'watchdog';
 /** Written last, it lets the device be closed without a reset, unless the driver was told otherwise (`nowayout`). */
 const MAGIC_CLOSE = 'V';
 
-/** Time after which a device that is not fed resets the host, as the kernel says. Throws PREREQUISITE. */
-export function watchdogTimeoutMs(device: string): number {
+export interface WatchdogTimes {
+  /** Time after which the device resets a host that does not feed it, as the kernel says. */
+  resetMs: number;
+  /** What peers are told: the same, or what the config allows them to count on. */
+  promisedMs: number;
+}
+
+/** Throws PREREQUISITE without a device, CONFIG_INVALID where less is promised than the device takes. */
+export function watchdogTimes({ device, timeoutMs }: WatchdogConfig): WatchdogTimes {
+  const resetMs = resetTimeMs(device);
+  if (timeoutMs === undefined || timeoutMs >= resetMs) return { resetMs, promisedMs: timeoutMs ?? resetMs };
+  throw new RomulusError(
+    'CONFIG_INVALID',
+    `"watchdog.timeout" is ${timeoutMs} ms, ${device} takes ${resetMs} ms`,
+    {
+      hint: `load its driver with a shorter time (softdog: soft_margin=${Math.floor(timeoutMs / 1000)})`,
+    },
+  );
+}
+
+function resetTimeMs(device: string): number {
   const name = basename(device) === FIRST ? `${FIRST}0` : basename(device);
   const path = `/sys/class/watchdog/${name}/timeout`;
   try {

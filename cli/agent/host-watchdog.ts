@@ -1,8 +1,7 @@
 /** Feeds the host's watchdog for as long as every VM that counts on it may live here. */
 
-import { Watchdog, watchdogTimeoutMs } from '../../primary/watchdog.ts';
+import { Watchdog, watchdogTimes } from '../../primary/watchdog.ts';
 import type { WatchdogConfig } from '../../shared/config.ts';
-import { RomulusError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 
 /** Within one timeout it is fed so often at least. */
@@ -16,6 +15,7 @@ export interface Dependents {
 }
 
 export class HostWatchdog {
+  /** What peers are told. */
   readonly timeoutMs: number;
   readonly #device: Watchdog;
   readonly #dependents: () => Dependents;
@@ -23,23 +23,14 @@ export class HostWatchdog {
   readonly #timer: NodeJS.Timeout;
   #starving = false;
 
-  /** Throws PREREQUISITE without a device, CONFIG_INVALID when the config promises peers less time than the device takes. */
-  constructor({ device, timeoutMs }: WatchdogConfig, dependents: () => Dependents, log: Logger) {
-    const realMs = watchdogTimeoutMs(device);
-    if (timeoutMs !== undefined && timeoutMs < realMs) {
-      throw new RomulusError(
-        'CONFIG_INVALID',
-        `"watchdog.timeout" is ${timeoutMs} ms, ${device} takes ${realMs} ms`,
-        {
-          hint: `load its driver with a shorter time (softdog: soft_margin=${Math.floor(timeoutMs / 1000)})`,
-        },
-      );
-    }
-    this.timeoutMs = timeoutMs ?? realMs;
-    this.#device = new Watchdog(device);
+  /** Throws what watchdogTimes() throws. */
+  constructor(config: WatchdogConfig, dependents: () => Dependents, log: Logger) {
+    const { resetMs, promisedMs } = watchdogTimes(config);
+    this.timeoutMs = promisedMs;
+    this.#device = new Watchdog(config.device);
     this.#dependents = dependents;
     this.#log = log;
-    const intervalMs = Math.min(MAX_FEED_INTERVAL_MS, realMs / FEEDS_PER_TIMEOUT);
+    const intervalMs = Math.min(MAX_FEED_INTERVAL_MS, resetMs / FEEDS_PER_TIMEOUT);
     this.#timer = setInterval(() => this.#tick(), intervalMs);
   }
 

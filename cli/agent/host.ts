@@ -20,6 +20,7 @@ import type {
 } from '../../shared/status.ts';
 import type { Hello } from '../../shared/wire/messages.ts';
 import type { EventLog } from './events.ts';
+import type { Dependents } from './host-watchdog.ts';
 import type { HostParts, ProtectionRecord } from './roles.ts';
 import { unknownVm, VmSlot } from './vm-slot.ts';
 
@@ -47,7 +48,7 @@ export class Host {
   }
 
   /** The VMs that this host's watchdog is fed for. */
-  watched(): { count: number; mayLive: boolean } {
+  watched(): Dependents {
     const all = [...this.#open.values()].flatMap((slot) => slot.replica?.watched() ?? []);
     const counting = all.filter(({ counts }) => counts);
     return { count: counting.length, mayLive: counting.every(({ mayLive }) => mayLive) };

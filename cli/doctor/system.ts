@@ -4,8 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { engine } from '../../native/index.ts';
-import { watchdogTimeoutMs } from '../../primary/watchdog.ts';
+import { watchdogTimes } from '../../primary/watchdog.ts';
 import type { WatchdogConfig } from '../../shared/config.ts';
+import { asRomulusError } from '../../shared/errors.ts';
 import { kvmMissing } from '../../shared/hypervisor/kvm.ts';
 import { compareVersions } from '../prerequisites.mjs';
 import { type Finding, finding } from './finding.ts';
@@ -75,15 +76,15 @@ export function checkKvm(): Finding {
 }
 
 /** Asked only of a host whose config counts on one. */
-export function checkWatchdog({ device, timeoutMs }: WatchdogConfig): Finding {
-  const fix = `modprobe softdog soft_margin=${Math.floor((timeoutMs ?? 10_000) / 1000)} (in a Xen dom0: modprobe xen_wdt)`;
+export function checkWatchdog(config: WatchdogConfig): Finding {
+  const { device, timeoutMs } = config;
   const needed = timeoutMs === undefined ? 'its driver loaded' : `resets within ${timeoutMs / 1000} s`;
   try {
-    const foundMs = watchdogTimeoutMs(device);
-    const verdict = timeoutMs === undefined || foundMs <= timeoutMs ? 'ok' : 'missing';
-    return finding('watchdog', device, verdict, { found: `resets within ${foundMs / 1000} s`, needed, fix });
-  } catch {
-    return finding('watchdog', device, 'missing', { found: 'not there', needed, fix });
+    const found = `resets within ${watchdogTimes(config).resetMs / 1000} s`;
+    return finding('watchdog', device, 'ok', { found, needed, fix: '' });
+  } catch (thrown) {
+    const { message, hint = '' } = asRomulusError(thrown);
+    return finding('watchdog', device, 'missing', { found: message, needed, fix: hint });
   }
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Watchdog, watchdogTimeoutMs } from '../../primary/watchdog.ts';
+import { Watchdog, watchdogTimes } from '../../primary/watchdog.ts';
 import { defaultPolicy } from '../../shared/control/policy.ts';
 import { type PrimaryPhase, startPrimary } from '../../shared/control/primary-state.ts';
 import { mayLive, resetByMs } from '../../shared/control/watchdog.ts';
@@ -70,7 +70,7 @@ describe('the device', () => {
   });
 
   it('that is not there is said to be missing, with the command that brings one', () => {
-    expect(() => watchdogTimeoutMs('/dev/watchdog99')).toThrow(
+    expect(() => watchdogTimes({ device: '/dev/watchdog99' })).toThrow(
       expect.objectContaining({ code: 'PREREQUISITE', hint: expect.stringContaining('modprobe softdog') }),
     );
   });
