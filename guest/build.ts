@@ -5,7 +5,6 @@ import { chmod, copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { once } from './cache.ts';
-import { command } from './command.ts';
 import { disk } from './disk.ts';
 import type { GuestFeature } from './feature.ts';
 import { layOutBusybox, pack } from './initramfs.ts';
@@ -69,7 +68,7 @@ export async function buildGuest(workload: GuestWorkload = {}, network?: GuestSe
   const initrd = await once('initrd', fingerprint, async (dir) => {
     const root = join(dir, 'root');
     await layOut(root);
-    for (const feature of features) await feature.add(root, sourceDir, command);
+    for (const feature of features) await feature.add(root, sourceDir);
     for (const module of modules) await copyFile(join(kernelDir, module), join(root, 'lib', module));
     return pack(dir, root);
   });
@@ -93,7 +92,7 @@ export function appendLine({
 /** What every demo guest has: busybox, the workload, and the first process. */
 async function layOut(root: string): Promise<void> {
   await layOutBusybox(root, ['sh', 'mount', 'sed', 'insmod', 'grep', 'poweroff', 'dd', 'sync']);
-  await addProgram(root, sourceDir, 'heartbeat', command);
+  await addProgram(root, sourceDir, 'heartbeat');
   await copyFile(join(sourceDir, 'init'), join(root, 'init'));
   await chmod(join(root, 'init'), 0o755);
 }

@@ -1,6 +1,6 @@
 /** Adds a disk and its workload to the demo guest: virtio modules, `diskcheck`. */
 
-import type { Command, GuestFeature } from './feature.ts';
+import type { GuestFeature } from './feature.ts';
 import { addProgram, addScript } from './lay-out.ts';
 
 /** In the order in which guest/disk loads them. */
@@ -15,7 +15,7 @@ export const diskModules = [
 
 export const disk: GuestFeature = { sources: ['diskcheck.c', 'disk'], modules: diskModules, add: addDisk };
 
-async function addDisk(root: string, sourceDir: string, command: Command): Promise<void> {
-  await addProgram(root, sourceDir, 'diskcheck', command);
+async function addDisk(root: string, sourceDir: string): Promise<void> {
+  await addProgram(root, sourceDir, 'diskcheck');
   await addScript(root, sourceDir, 'disk');
 }

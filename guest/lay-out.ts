@@ -3,15 +3,10 @@
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RomulusError } from '../shared/errors.ts';
-import type { Command } from './feature.ts';
+import { command } from './command.ts';
 
 /** Compiles NAME.c of guest/ into bin/NAME, statically: the guest has no libraries of its own. */
-export async function addProgram(
-  root: string,
-  sourceDir: string,
-  name: string,
-  command: Command,
-): Promise<void> {
+export async function addProgram(root: string, sourceDir: string, name: string): Promise<void> {
   await command('gcc', ['-O2', '-static', '-o', join(root, 'bin', name), join(sourceDir, `${name}.c`)], root);
 }
 
@@ -21,13 +16,8 @@ export async function addScript(root: string, sourceDir: string, name: string): 
 }
 
 /** A program of this system into bin/, its libraries to where it looks for them. PREREQUISITE names the package that lacks. */
-export async function addSystemProgram(
-  root: string,
-  program: string,
-  packageName: string,
-  command: Command,
-): Promise<void> {
-  for (const path of [program, ...(await librariesOf(program, root, command))]) {
+export async function addSystemProgram(root: string, program: string, packageName: string): Promise<void> {
+  for (const path of [program, ...(await librariesOf(program, root))]) {
     const place = join(root, path === program ? join('bin', basename(program)) : path);
     await mkdir(dirname(place), { recursive: true });
     await copyFile(path, place).catch((cause) => {
@@ -40,7 +30,7 @@ export async function addSystemProgram(
 }
 
 /** Absolute paths, the dynamic loader among them; copyFile follows their links. */
-export async function librariesOf(program: string, cwd: string, command: Command): Promise<string[]> {
+export async function librariesOf(program: string, cwd: string): Promise<string[]> {
   const lines = (await command('ldd', [program], cwd)).split('\n');
   return lines.flatMap((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? []);
 }

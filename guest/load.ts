@@ -1,7 +1,7 @@
 /** Adds Debian's fio to the demo guest, and a way to run it from outside. */
 
 import { diskModules } from './disk.ts';
-import type { Command, GuestFeature } from './feature.ts';
+import type { GuestFeature } from './feature.ts';
 import { addProgram, addScript, addSystemProgram } from './lay-out.ts';
 
 const FIO = '/usr/bin/fio';
@@ -12,8 +12,8 @@ export const load: GuestFeature = {
   add: addLoad,
 };
 
-async function addLoad(root: string, sourceDir: string, command: Command): Promise<void> {
-  await addProgram(root, sourceDir, 'runner', command);
+async function addLoad(root: string, sourceDir: string): Promise<void> {
+  await addProgram(root, sourceDir, 'runner');
   await addScript(root, sourceDir, 'load');
-  await addSystemProgram(root, FIO, 'fio', command);
+  await addSystemProgram(root, FIO, 'fio');
 }

@@ -7,8 +7,9 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
 import { cacheDir } from './cache.ts';
+import { command } from './command.ts';
 import { diskModules } from './disk.ts';
-import type { Command, GuestFeature } from './feature.ts';
+import type { GuestFeature } from './feature.ts';
 import { addProgram, addScript, librariesOf } from './lay-out.ts';
 
 const run = promisify(execFile);
@@ -49,8 +50,8 @@ export const database: GuestFeature = {
   add: addDatabase,
 };
 
-async function addDatabase(root: string, sourceDir: string, command: Command): Promise<void> {
-  await addProgram(root, sourceDir, 'keepdb', command);
+async function addDatabase(root: string, sourceDir: string): Promise<void> {
+  await addProgram(root, sourceDir, 'keepdb');
   await addScript(root, sourceDir, 'database');
   await command('ln', ['-sf', 'busybox', join(root, 'bin', 'mkdir')], root);
 }
@@ -84,9 +85,8 @@ async function layOut(root: string): Promise<void> {
   for (const dir of ['dev', 'tmp', 'etc']) await mkdir(join(root, dir), { recursive: true });
   await chmod(join(root, 'tmp'), 0o1777);
   await writeFile(join(root, 'etc/passwd'), `postgres:x:${USER}:${USER}::/:/bin/false\n`);
-  const command: Command = async (file, args, cwd) => (await run(file, args, { cwd })).stdout;
   for (const program of programs) {
-    for (const path of [program, ...(await librariesOf(program, root, command))]) {
+    for (const path of [program, ...(await librariesOf(program, root))]) {
       await mkdir(dirname(join(root, path)), { recursive: true });
       await copyFile(path, join(root, path));
       await chmod(join(root, path), 0o755);

@@ -2,7 +2,8 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Command, GuestFeature } from './feature.ts';
+import { command } from './command.ts';
+import type { GuestFeature } from './feature.ts';
 import { addProgram, addScript, addSystemProgram } from './lay-out.ts';
 
 /** In the order in which guest/services loads them. */
@@ -25,10 +26,10 @@ export const services: GuestFeature = {
   add: addServices,
 };
 
-async function addServices(root: string, sourceDir: string, command: Command): Promise<void> {
+async function addServices(root: string, sourceDir: string): Promise<void> {
   await mkdir(join(root, 'tmp'), { recursive: true });
   await command('ln', ['-s', 'busybox', join(root, 'bin', 'ip')], root);
-  for (const name of ['transfer', 'counter']) await addProgram(root, sourceDir, name, command);
+  for (const name of ['transfer', 'counter']) await addProgram(root, sourceDir, name);
   await addScript(root, sourceDir, 'services');
-  await addSystemProgram(root, REDIS, 'redis-server', command);
+  await addSystemProgram(root, REDIS, 'redis-server');
 }
