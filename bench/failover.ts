@@ -86,7 +86,7 @@ export async function benchFailover(options: FailoverBenchOptions): Promise<Fail
       };
       const failover = await lab.watch(to, seen, async () => {
         killedMs = performance.now();
-        await lab.pullPlug(from);
+        await from.pullPlug();
         covered = await isCovered(register, from.name);
         if (!covered) await to.client.failover({ vm: VM, ...AFTER_ALL });
         return false;

@@ -119,7 +119,7 @@ async function cut(fleet: Fleet): Promise<{ claimed: Samples; running: Samples; 
   const first = events.next(); // the stream is open before anything happens
   const acked = new Map((await alpha.client.status()).vms.map(({ vm, ackedEpoch }) => [vm, ackedEpoch]));
   const cutMs = performance.now();
-  await fleet.pullPlug(alpha);
+  await alpha.pullPlug();
   let lost = 0;
   const take = ({ kind, phase, vm, epoch }: AgentEvent) => {
     const afterMs = performance.now() - cutMs;

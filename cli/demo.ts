@@ -103,7 +103,7 @@ async function play(lab: Lab, options: DemoOptions, out: Output): Promise<DemoRe
   const lost = lab.watch(lab.backup, (event) => event.kind === 'lost');
   await delay(POLL_MS); // the event stream is open before the plug is pulled
   const killedMs = performance.now();
-  await lab.pullPlug();
+  await lab.primary.pullPlug();
   await lost;
   const detectMs = performance.now() - killedMs;
   say('beta lost alpha; the operator says: romulus failover demo');

@@ -2,7 +2,15 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -128,8 +136,49 @@ export class AgentProcess {
     if (this.running && this.#child) await once(this.#child, 'exit');
   }
 
+  /** Process id of the QEMU that runs (or stands by) for a VM, as its record says; undefined when there is none. */
+  qemuPid(vm: string): number | undefined {
+    try {
+      const record = readFileSync(join(this.folders.runDir, vm, 'qemu.json'), 'utf8');
+      return (JSON.parse(record) as { pid: number }).pid;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The power plug of this host: agent and hypervisors die in the same instant, with no word to anybody. */
+  async pullPlug(): Promise<void> {
+    const guests = this.#qemuPids();
+    process.kill(this.pid, 'SIGKILL');
+    killAll(guests);
+    await this.ended();
+  }
+
+  /** Ends the agent, and every hypervisor it left. */
+  async clear(): Promise<void> {
+    await this.end('SIGKILL');
+    killAll(this.#qemuPids());
+  }
+
+  #qemuPids(): number[] {
+    const { runDir } = this.folders;
+    const vms = existsSync(runDir) ? readdirSync(runDir) : [];
+    return vms.flatMap((vm) => this.qemuPid(vm) ?? []);
+  }
+
   logTail(): string {
     return readFileSync(this.folders.log, 'utf8').trimEnd().split('\n').slice(-3).join(' | ');
+  }
+}
+
+/** One that a record names may be gone already, as the demo's primary is. */
+function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'ESRCH') throw thrown;
+    }
   }
 }
 

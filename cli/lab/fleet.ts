@@ -1,6 +1,6 @@
 /** Two agents as processes with many guests between them, and a witness: for what happens to a whole host. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RomulusError } from '../../shared/errors.ts';
@@ -88,36 +88,9 @@ export class Fleet {
     }
   }
 
-  /** The power plug of one host: agent and hypervisors die in the same instant, with no word to anybody. */
-  async pullPlug(host: AgentProcess): Promise<void> {
-    const guests = qemuPids(host);
-    process.kill(host.pid, 'SIGKILL');
-    for (const pid of guests) process.kill(pid, 'SIGKILL');
-    await host.ended();
-  }
-
   /** Ends everything this fleet started and removes its folders. */
   async close(): Promise<void> {
-    for (const agent of [this.alpha, this.beta]) {
-      await agent.end('SIGKILL');
-      for (const pid of qemuPids(agent)) process.kill(pid, 'SIGKILL');
-    }
+    await Promise.all([this.alpha.clear(), this.beta.clear()]);
     for (const dir of this.#dirs) rmSync(dir, { recursive: true, force: true });
   }
-}
-
-/** Of the hypervisors of one host, as their records say; those that are gone are left out. */
-function qemuPids({ folders }: AgentProcess): number[] {
-  const pids: number[] = [];
-  for (const vm of readdirSync(folders.runDir, { withFileTypes: true })) {
-    if (!vm.isDirectory()) continue;
-    try {
-      const { pid } = JSON.parse(readFileSync(join(folders.runDir, vm.name, 'qemu.json'), 'utf8'));
-      process.kill(pid, 0);
-      pids.push(pid);
-    } catch {
-      // no hypervisor, or it is gone
-    }
-  }
-  return pids;
 }

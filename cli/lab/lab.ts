@@ -1,7 +1,7 @@
 /** Two hosts in miniature on this machine: two agents as processes, and a real QEMU guest between them. */
 
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildGuest, type GuestWorkload } from '../../guest/build.ts';
@@ -179,31 +179,13 @@ export class Lab {
     }
   }
 
-  /** Process id of the QEMU that runs (or stands by) on one side; undefined when there is none. */
-  qemuPid(agent: AgentProcess): number | undefined {
-    try {
-      const record = readFileSync(join(agent.folders.runDir, VM, 'qemu.json'), 'utf8');
-      return (JSON.parse(record) as { pid: number }).pid;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** The power plug of one host: agent and QEMU die in the same instant, with no word to anybody. */
-  async pullPlug(host = this.primary): Promise<void> {
-    const qemu = this.qemuPid(host);
-    process.kill(host.pid, 'SIGKILL');
-    if (qemu !== undefined) process.kill(qemu, 'SIGKILL');
-    await host.ended();
-  }
-
   /** A power cut of one host, and the operator's failover to the other once that has noticed. */
   async failOver(from: AgentProcess, to: AgentProcess): Promise<FailoverResult> {
     const lost = this.watch(
       to,
       (event) => event.kind === 'lost',
       async () => {
-        await this.pullPlug(from);
+        await from.pullPlug();
         return false;
       },
     );
@@ -228,16 +210,7 @@ export class Lab {
 
   /** Ends everything this lab started and, unless `keep`, removes its folders. */
   async close({ keep = false } = {}): Promise<void> {
-    await Promise.all([this.primary.end('SIGKILL'), this.backup.end('SIGKILL')]);
-    for (const agent of [this.primary, this.backup]) {
-      const pid = this.qemuPid(agent);
-      if (pid === undefined) continue;
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // it is gone already, as the demo's primary is
-      }
-    }
+    await Promise.all([this.primary.clear(), this.backup.clear()]);
     this.segment?.remove();
     if (keep) return;
     for (const dir of [this.dir, this.imageRoot]) rmSync(dir, { recursive: true, force: true });

@@ -40,7 +40,7 @@ describe('a replicated disk under kill -9 of the backup', { timeout: TIMEOUT_MS 
     }
     // The last kill has the last word: nothing runs on the backup between it and the failover but its recovery.
     await lab.backup.end('SIGKILL');
-    await lab.pullPlug(lab.primary);
+    await lab.primary.pullPlug();
     await lab.backup.start();
     await lab.backup.client.failover({ vm: 'demo' });
     while (operations(lab.serialLog('b')) < operations(lab.serialLog('a')) + OPERATIONS) {

@@ -44,7 +44,7 @@ describe('a VM with a witness', () => {
       lab.backup,
       (event) => event.kind === 'failover',
       async () => {
-        await lab.pullPlug();
+        await lab.primary.pullPlug();
         return false;
       },
     );
@@ -70,12 +70,12 @@ describe('a VM with a witness', () => {
         return false;
       },
     );
-    const guest = lab.qemuPid(lab.backup);
+    const guest = lab.backup.qemuPid(VM);
     expect(await failover).toMatchObject({ term: 3 });
     await lab.backup.start();
     await lab.untilProtected(lab.primary);
     expect(await registered()).toMatchObject({ owner: 'alpha', mode: 'PROTECTED', term: 3 });
-    expect(lab.qemuPid(lab.backup)).not.toBe(guest);
+    expect(lab.backup.qemuPid(VM)).not.toBe(guest);
     expect(readHeartbeats(lab.serialLog('a')).faults).toEqual([]);
   });
 });

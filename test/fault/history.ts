@@ -72,7 +72,7 @@ export async function strike(
   await observer.hears(SAYINGS);
   if (moved) {
     // The old copy lived until here, and was heard by nobody; now its host goes, and comes back as the backup.
-    if (from.running) await lab.pullPlug(from);
+    if (from.running) await from.pullPlug();
     await lab.swap(from, to);
   } else {
     await lab.untilProtected(from);
@@ -105,8 +105,8 @@ async function overtaken(
   }
 }
 
-function signal(lab: Lab, host: AgentProcess, name: 'SIGSTOP' | 'SIGCONT'): void {
-  const qemu = lab.qemuPid(host);
+function signal(_lab: Lab, host: AgentProcess, name: 'SIGSTOP' | 'SIGCONT'): void {
+  const qemu = host.qemuPid(VM);
   for (const pid of [host.pid, qemu]) if (pid !== undefined) process.kill(pid, name);
 }
 

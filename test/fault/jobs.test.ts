@@ -77,7 +77,7 @@ describe('a job to fail over', () => {
       backup,
       ({ kind }) => kind === 'lost',
       async () => {
-        await lab.pullPlug(primary);
+        await primary.pullPlug();
         return false;
       },
     );

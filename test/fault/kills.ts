@@ -117,7 +117,7 @@ export async function pullPlugAndSwap(lab: Lab, from: AgentProcess, to: AgentPro
     to,
     (event) => event.kind === 'lost',
     async () => {
-      await lab.pullPlug(from);
+      await from.pullPlug();
       return false;
     },
   );

@@ -53,7 +53,7 @@ export const scenarios: Scenario[] = [
     expected: 'moves',
     async play(stage) {
       const { on, other } = await stage.roles();
-      await stage.lab.pullPlug(on);
+      await on.pullPlug();
       await stage.untilServes(other);
       return cameOf(stage, on.name);
     },
@@ -64,7 +64,7 @@ export const scenarios: Scenario[] = [
     expected: 'stays',
     async play(stage) {
       const { on, other } = await stage.roles();
-      await stage.lab.pullPlug(other);
+      await other.pullPlug();
       await stage.untilAuthority(on, 'SOLO');
       return cameOf(stage, on.name);
     },
@@ -225,7 +225,7 @@ export const scenarios: Scenario[] = [
     async play(stage) {
       const { on, other } = await stage.roles();
       stage.witness.signal('SIGSTOP');
-      await stage.lab.pullPlug(on);
+      await on.pullPlug();
       await delay(LONG_MS);
       if ((await stage.serving()) !== undefined) throw new Error('promoted without a witness');
       stage.witness.signal('SIGCONT');
@@ -240,7 +240,7 @@ export const scenarios: Scenario[] = [
     async play(stage) {
       const { on, other } = await stage.roles();
       await stage.witness.kill();
-      await stage.lab.pullPlug(on);
+      await on.pullPlug();
       await stage.witness.boot();
       await delay(LONG_MS);
       const served = await stage.serving();
@@ -276,7 +276,7 @@ export const scenarios: Scenario[] = [
     async play(stage) {
       const kept = await stage.witness.keep();
       const first = await stage.roles();
-      await stage.lab.pullPlug(first.on);
+      await first.on.pullPlug();
       await stage.untilServes(first.other);
       const { on } = await stage.roles();
       await stage.witness.kill();
@@ -296,7 +296,7 @@ export const scenarios: Scenario[] = [
     brief: true,
     async play(stage) {
       const { on, other } = await stage.roles();
-      const hypervisor = stage.lab.qemuPid(on);
+      const hypervisor = on.qemuPid(VM);
       if (hypervisor === undefined) throw new Error(`${on.name} runs no hypervisor`);
       process.kill(hypervisor, 'SIGKILL');
       await stage.untilServes(other);
