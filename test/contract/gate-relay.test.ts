@@ -1,33 +1,14 @@
 /** The gate contract for the relay, between a stand-in for QEMU and a real tap; and what only the relay promises. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { engine } from '../../native/index.ts';
-import { RelayGate } from '../../primary/output/relay.ts';
 import { FakeNetdev } from '../support/netdev.ts';
-import { datagramFrame, Outside } from '../support/tap.ts';
+import { makeRelay } from '../support/relay.ts';
+import { datagramFrame } from '../support/tap.ts';
 import { gateContract } from './gate.ts';
 
-const TAP = 'romulus-test0';
 const PERMIT_MS = 60_000;
 const ETHERTYPE_ARP = 0x0806;
-
-async function makeRelay() {
-  const dir = mkdtempSync(join(tmpdir(), 'romulus-gate-'));
-  const guest = await FakeNetdev.listen(join(dir, 'net0.sock'));
-  const gate = new RelayGate({ tap: TAP, mac: '52:54:00:78:00:02' }, guest.path);
-  const outside = await Outside.on(TAP);
-  gate.attach();
-  const dispose = async () => {
-    await outside.close();
-    gate.detach();
-    await guest.close();
-    rmSync(dir, { recursive: true });
-  };
-  return { gate, guest, outside, dispose };
-}
 
 gateContract('relay', async () => {
   const { gate, guest, outside, dispose } = await makeRelay();

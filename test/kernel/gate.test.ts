@@ -1,27 +1,18 @@
 /** The gate contract for the kernel's own `plug`, the whole way: tap, redirection, IFB device, queue, and out on this host. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { engine } from '../../native/index.ts';
 import { KernelGate } from '../../primary/output/kernel.ts';
-import { RelayGate } from '../../primary/output/relay.ts';
 import { ifbName } from '../../shared/net/ifb.ts';
 import { gateContract } from '../contract/gate.ts';
-import { FakeNetdev } from '../support/netdev.ts';
-import { datagramFrame, Outside } from '../support/tap.ts';
-
-const TAP = 'romulus-test0';
+import { makeRelay, TAP } from '../support/relay.ts';
+import { datagramFrame } from '../support/tap.ts';
 
 /** A relay that lets all pass stands for the guest: what it writes into the tap is what the kernel gate must hold. */
 async function makeKernelGate() {
-  const dir = mkdtempSync(join(tmpdir(), 'gate-'));
-  const guest = await FakeNetdev.listen(join(dir, 'net0.sock'));
-  const wire = new RelayGate({ tap: TAP, mac: '52:54:00:78:00:02' }, guest.path);
-  const outside = await Outside.on(TAP);
-  wire.attach();
+  const { gate: wire, guest, outside, dispose: disposeWire } = await makeRelay();
   wire.openUnprotected();
   const gate = new KernelGate(TAP);
   gate.attach();
@@ -32,12 +23,9 @@ async function makeKernelGate() {
     while (gate.held().packets + outside.heard.length <= before) await new Promise(setImmediate);
   };
   const dispose = async () => {
-    await outside.close();
     gate.detach();
-    wire.detach();
-    await guest.close();
+    await disposeWire();
     execFileSync('ip', ['link', 'delete', ifbName(TAP)]); // the tap went with the relay
-    rmSync(dir, { recursive: true });
   };
   return { gate, guest, outside, send, dispose };
 }
