@@ -115,8 +115,7 @@ async function cut(fleet: Fleet): Promise<{ claimed: Samples; running: Samples; 
   const { alpha, beta, vms } = fleet;
   const claimed = new Samples(vms.length);
   const running = new Samples(vms.length);
-  const events = beta.client.events(AbortSignal.timeout(FAILOVER_TIMEOUT_MS));
-  const first = events.next(); // the stream is open before anything happens
+  const events = await beta.client.openEvents(AbortSignal.timeout(FAILOVER_TIMEOUT_MS));
   const acked = new Map((await alpha.client.status()).vms.map(({ vm, ackedEpoch }) => [vm, ackedEpoch]));
   const cutMs = performance.now();
   await alpha.pullPlug();
@@ -128,11 +127,10 @@ async function cut(fleet: Fleet): Promise<{ claimed: Samples; running: Samples; 
     running.add(afterMs);
     if (Number(epoch) < (acked.get(vm) ?? 0)) lost += 1;
   };
-  for (let next = await first; !next.done; next = await events.next()) {
-    take(next.value);
+  for await (const event of events) {
+    take(event);
     if (running.count === vms.length) break;
   }
-  await events.return(undefined);
   if (running.count < vms.length)
     throw new RomulusError(
       'DEGRADED',

@@ -82,11 +82,19 @@ export class AgentClient {
     }>;
   }
 
-  /** Events as they happen; leave the loop to end the stream. From `onOpen` on none is missed. */
-  async *events(signal?: AbortSignal, onOpen: () => void = () => {}): AsyncGenerator<AgentEvent> {
+  /** Events as they happen, none of them missed from when this resolves; leave the loop to end the stream. */
+  async openEvents(signal?: AbortSignal): Promise<AsyncGenerator<AgentEvent>> {
     const response = await this.#send('GET', '/v1/events', undefined, signal);
     if (response.statusCode !== 200) throw await errorOf(response);
-    onOpen();
+    return this.#eventsOf(response, signal);
+  }
+
+  /** The same, opened by whoever begins to read. */
+  async *events(signal?: AbortSignal): AsyncGenerator<AgentEvent> {
+    yield* await this.openEvents(signal);
+  }
+
+  async *#eventsOf(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<AgentEvent> {
     try {
       yield* readEvents(response) as AsyncGenerator<AgentEvent>;
     } catch (thrown) {

@@ -147,22 +147,15 @@ export class Lab {
     already?: () => Promise<boolean>,
   ): Promise<AgentEvent | undefined> {
     const stop = new AbortController();
-    let opened: () => void = () => {};
-    const open = new Promise<void>((resolve) => {
-      opened = resolve;
-    });
-    const events = agent.client.events(stop.signal, opened);
     let late = false;
     const timer = setTimeout(() => {
       late = true;
       stop.abort();
     }, WATCH_TIMEOUT_MS);
     try {
-      const first = events.next();
-      await Promise.race([open, first]);
+      const events = await agent.client.openEvents(stop.signal);
       if (already && (await already())) return undefined;
-      for (let next = await first; !next.done; next = await events.next())
-        if (fits(next.value)) return next.value;
+      for await (const event of events) if (fits(event)) return event;
       throw new RomulusError('AGENT_UNREACHABLE', `agent ${agent.name} ended`, {
         hint: `its log ends: ${agent.logTail()}`,
       });
