@@ -21,13 +21,16 @@ export interface ReplicaFacts {
   lost: RomulusError | undefined;
   /** How the guest ended, if it did. */
   guestEnd: RomulusError | undefined;
+  /** What the backup said of a guest that it cannot run. */
+  refused: RomulusError | undefined;
   stopped: boolean;
 }
 
 export function viewOf(facts: ReplicaFacts): ReplicaView {
   const { authority, failure, connected, lost, guestEnd } = facts;
   if (authority.phase === 'FENCED') return { state: 'FENCED', reason: fenced(authority) };
-  if (facts.stopped) return { state: 'ENDED', reason: guestEnd };
+  if (facts.stopped || facts.refused !== undefined)
+    return { state: 'ENDED', reason: guestEnd ?? facts.refused };
   if (failure !== undefined) return { state: 'DEGRADED', reason: failure };
   const degraded = { state: 'DEGRADED', reason: reasonOf(facts) } as const;
   switch (authority.phase) {

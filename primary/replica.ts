@@ -44,6 +44,7 @@ export class Replica {
   #continued = false;
   #lost: RomulusError | undefined;
   #guestEnd: RomulusError | undefined;
+  #refused: RomulusError | undefined;
   #shown: ProtectionState = 'STARTING';
   #since = new Date();
   #guest: GuestState = 'running';
@@ -120,6 +121,7 @@ export class Replica {
    * with nothing changed, if a promotion could still be under way. Without it, the next agent goes on from here.
    */
   async stop({ forget }: { forget: boolean }): Promise<void> {
+    if (this.#stopped) return;
     const fenced = this.#driver?.phase === 'FENCED';
     if (forget && !fenced) await this.#leaveProtection();
     this.#wakeups.stop();
@@ -212,7 +214,9 @@ export class Replica {
         this.#authority.heard({ term, sentMs: this.#session.helloSentMs });
         await this.#serve(this.#session, term);
       } catch (thrown) {
-        this.#lose(asRomulusError(thrown), (thrown as { peerTerm?: number }).peerTerm);
+        const error = asRomulusError(thrown);
+        if (this.#hopeless(error)) this.#refused = error;
+        this.#lose(error, (thrown as { peerTerm?: number }).peerTerm);
       } finally {
         this.#leaveSession();
       }
@@ -244,8 +248,19 @@ export class Replica {
   get #ended(): boolean {
     const phase = this.#driver?.phase;
     return (
-      this.#wakeups.stopped || phase === 'FENCED' || phase === 'ENDED' || this.#driver?.failure !== undefined
+      this.#wakeups.stopped ||
+      this.#refused !== undefined ||
+      phase === 'FENCED' ||
+      phase === 'ENDED' ||
+      this.#driver?.failure !== undefined
     );
+  }
+
+  /** The backup cannot run this guest, and never could: trying again changes nothing, and ending it takes nothing away. */
+  #hopeless(error: RomulusError): boolean {
+    const { phase, joinedMs, quiet } = this.#authority.state;
+    const never = phase === 'SOLO' && joinedMs === Number.NEGATIVE_INFINITY && !quiet;
+    return error.code === 'HV_UNSUPPORTED' && this.#session === undefined && never;
   }
 
   #connect(term: number): Promise<Session> {
@@ -440,6 +455,7 @@ export class Replica {
       connected: this.#session?.open === true && (this.#continued || this.#resyncing),
       lost: this.#lost,
       guestEnd: this.#guestEnd,
+      refused: this.#refused,
       stopped: this.#stopped,
     });
   }

@@ -247,6 +247,7 @@ export class VmSlot {
 
   #onReplicaEvent(spec: VmSpec, kind: string, fields: Record<string, unknown>): void {
     this.#emit(this.vm, kind, fields);
+    if (kind === 'state' && fields.state === 'ENDED' && fields.code === 'HV_UNSUPPORTED') this.#giveUp();
     if (kind !== 'authority' || fields.phase !== 'FENCED' || this.#closed) return;
     void this.#next(async () => {
       await this.#replica?.stop({ forget: false });
@@ -256,6 +257,15 @@ export class VmSlot {
         // Only now: a VM that this host still holds is known to it at every moment, or an order about it would fail.
         this.#replica = undefined;
       }
+    }).catch((thrown) => this.#rest(thrown));
+  }
+
+  /** The backup cannot run this guest: protection ends as if by order, and its status goes on saying why. */
+  #giveUp(): void {
+    void this.#next(async () => {
+      if (this.#closed || this.#replica?.status().state !== 'ENDED') return;
+      await this.#replica.stop({ forget: true });
+      await removeRecord(this.#protectionPath);
     }).catch((thrown) => this.#rest(thrown));
   }
 

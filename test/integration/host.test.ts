@@ -11,6 +11,7 @@ import { EventLog } from '../../cli/agent/events.ts';
 import { Host } from '../../cli/agent/host.ts';
 import { parseConfig } from '../../shared/config.ts';
 import { MemoryRegister, MemoryWitness } from '../../shared/control/memory-register.ts';
+import { RomulusError } from '../../shared/errors.ts';
 import type { AgentEvent } from '../../shared/status.ts';
 import { makeTrace } from '../support/trace.ts';
 
@@ -122,4 +123,24 @@ it('a VM that is handed over is known to both hosts at every turn of the event l
   watching = false;
   expect(unknown).toEqual(new Set());
   expect(a.host.status(VM)).toMatchObject({ role: 'backup', state: 'FENCED' });
+});
+
+it('a guest that the backup cannot run is not tried again: protection ends, and says why until it is asked for anew', async () => {
+  const refusal = new RomulusError('HV_UNSUPPORTED', 'this host lacks what the guest has', { hint: 'do' });
+  const standbyFor = (): Promise<never> => Promise.reject(refusal);
+  const listening = { host: LOOPBACK, port: 0 };
+  const c = await listen({ listen: listening, node: 'c', silenceMs: 2000, standbyFor });
+  a.reaches('c', c.endpoint);
+  try {
+    const ended = a.until(({ kind, state }) => kind === 'state' && state === 'ENDED');
+    await a.host.protect({ vm: VM, to: 'c' });
+    expect(await ended).toMatchObject({ code: 'HV_UNSUPPORTED' });
+    const { message: reason, hint } = refusal;
+    expect(a.host.status(VM)).toMatchObject({ state: 'ENDED', reason, hint });
+    const covered = a.until(({ kind, state }) => kind === 'state' && state === 'PROTECTED');
+    await a.host.protect({ vm: VM, to: 'b' });
+    await covered;
+  } finally {
+    await c.close();
+  }
 });
