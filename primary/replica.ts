@@ -1,4 +1,4 @@
-/** One protected VM seen from its primary: attaches, connects, copies, checkpoints, and starts over when it must. */
+/** One protected VM seen from its primary: attaches, connects, is of service to its authority, and starts over when it must. */
 
 import { engine } from '../native/index.ts';
 import { type Policy, policyOf } from '../shared/control/policy.ts';
@@ -11,7 +11,6 @@ import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
 import type { Ack } from '../shared/wire/messages.ts';
 import { PrimaryDriver } from './authority-driver.ts';
-import { type LoopContext, runEpochs } from './epoch/loop.ts';
 import type { Pacer } from './epoch/pacer.ts';
 import { GateBank } from './gate-bank.ts';
 import { HeldSource } from './held-source.ts';
@@ -20,6 +19,7 @@ import { Lineage } from './lineage.ts';
 import { Meters } from './meters.ts';
 import { lineageLimitsOf, pacerOf, type ReplicaOptions, type StartOptions } from './replica-options.ts';
 import { viewOf } from './replica-status.ts';
+import { Service } from './service.ts';
 import { Session } from './session.ts';
 import { Wakeups } from './wakeups.ts';
 
@@ -39,19 +39,14 @@ export class Replica {
   readonly #pacer: Pacer;
   readonly #wakeups = new Wakeups();
   #driver: PrimaryDriver | undefined;
-  #session: Session | undefined;
-  /** The backup on this session has what this lineage says it has. */
-  #continued = false;
+  #service: Service | undefined;
   #lost: RomulusError | undefined;
   #guestEnd: RomulusError | undefined;
   #refused: RomulusError | undefined;
   #shown: ProtectionState = 'STARTING';
   #since = new Date();
   #guest: GuestState = 'running';
-  /** Sent on this session before its first epoch. */
-  #syncBytes = 0;
   #done: Promise<void> = Promise.resolve();
-  #hurried = false;
   #stopped = false;
   /** Protection is being ended: no way leads back to it. */
   #ending = false;
@@ -90,8 +85,9 @@ export class Replica {
         guest: this.#source,
         log,
         hands: {
-          renew: (epoch) => this.#session?.renew(this.#authority.state.term, epoch).catch(() => {}), // 'close' tells
-          tellHandOver: (handedTerm, epoch) => this.#session?.handOver(handedTerm, epoch).catch(() => {}), // B asks the witness too
+          renew: (epoch) => this.#service?.session.renew(this.#authority.state.term, epoch).catch(() => {}), // 'close' tells
+          tellHandOver: (handedTerm, epoch) =>
+            this.#service?.session.handOver(handedTerm, epoch).catch(() => {}), // B asks the witness too
           onChange: (before, after) => this.#onChange(before, after),
           onEvent,
         },
@@ -127,8 +123,9 @@ export class Replica {
     this.#wakeups.stop();
     await this.#done;
     this.#driver?.stop();
-    if (forget && this.#session?.open) await this.#session.bye().catch(() => {});
-    this.#session?.close();
+    const session = this.#service?.session;
+    if (forget && session?.open) await session.bye().catch(() => {});
+    session?.close();
     if (forget && !fenced && this.#guestEnd === undefined) await this.#source.release();
     await this.#source.detach();
     this.#lineage.drop();
@@ -171,7 +168,7 @@ export class Replica {
       windowEpochs,
       ...(state === 'SYNCING' && progress && { sync: { ...progress } }),
       ...this.#meters.status(),
-      wireBytes: this.#meters.pastWireBytes + this.#epochBytes,
+      wireBytes: this.#meters.pastWireBytes + (this.#service?.epochBytes ?? 0),
       compression: this.#codecs.status(),
       memoryBytes: { shadow: this.#lineage.shadowBytes },
       guest: this.#source.held ? 'paused' : this.#guest,
@@ -209,10 +206,11 @@ export class Replica {
       if (this.#ended) break;
       try {
         const term = this.#authority.state.term;
-        this.#session = await this.#connect(term);
+        const session = await this.#connect(term);
+        this.#service = this.#serviceOn(session, term);
         backoffMs = RECONNECT_MIN_MS;
-        this.#authority.heard({ term, sentMs: this.#session.helloSentMs });
-        await this.#serve(this.#session, term);
+        this.#authority.heard({ term, sentMs: session.helloSentMs });
+        await this.#service.run();
       } catch (thrown) {
         const error = asRomulusError(thrown);
         if (this.#hopeless(error)) this.#refused = error;
@@ -228,21 +226,15 @@ export class Replica {
 
   /** A stop() still has its goodbye to say on this session; in all other cases it is closed here. */
   #leaveSession(): void {
-    this.#continued = false;
-    if (this.#session === undefined || this.#wakeups.stopped) return;
+    const service = this.#service;
+    if (service === undefined || this.#wakeups.stopped) return;
     // A guest that was shut down needs no standby; one that vanished may be wanted back.
-    if (this.#guest === 'shutdown' && this.#session.open) this.#session.bye().catch(() => {});
-    else this.#session.close();
+    if (this.#guest === 'shutdown' && service.session.open) service.session.bye().catch(() => {});
+    else service.session.close();
     this.#options.disk?.idle();
-    this.#meters.pastWireBytes += this.#epochBytes;
-    this.#syncBytes = 0;
-    this.#session = undefined;
+    this.#meters.pastWireBytes += service.epochBytes;
+    this.#service = undefined;
     this.#show();
-  }
-
-  /** What this session sent for epochs: all but the initial copy. */
-  get #epochBytes(): number {
-    return (this.#session?.sentBytes ?? 0) - this.#syncBytes;
   }
 
   get #ended(): boolean {
@@ -289,92 +281,33 @@ export class Replica {
     );
   }
 
-  /** Does on this session what the authority wants, until it ends or the term does. */
-  async #serve(session: Session, term: number): Promise<void> {
-    let unfit = false;
-    while (session.open && !this.#ended && this.#authority.state.term === term) {
-      const gated = this.#authority.gated && !unfit;
-      if (this.#source.held || !(gated || this.#resyncing)) {
-        await this.#change();
-        continue;
-      }
-      if (!this.#continued) {
-        if (await this.#resume(session, term)) this.#continued = true;
-        else if (this.#resyncing) await this.#sync(session);
-        else {
-          unfit = true;
-          await this.#authority.unfit('the backup has not what the next epoch follows');
-          continue;
-        }
+  #serviceOn(session: Session, term: number): Service {
+    const { spec, disk, log, onEvent } = this.#options;
+    return new Service(session, term, {
+      vm: spec.name,
+      source: this.#source,
+      gates: this.#gates,
+      disk,
+      lineage: this.#lineage,
+      meters: this.#meters,
+      pacer: this.#pacer,
+      wakeups: this.#wakeups,
+      authority: this.#authority,
+      log,
+      resyncing: () => this.#resyncing,
+      ended: () => this.#ended,
+      change: () => this.#change(),
+      onContinued: () => {
         this.#lost = undefined;
         this.#show();
-      }
-      if (this.#resyncing && !this.#authority.fresh) await this.#change();
-      else await this.#runEpochs(session, term);
-    }
+      },
+      onEvent,
+    });
   }
 
   get #resyncing(): boolean {
     const { phase, resyncing } = this.#authority.state;
     return phase === 'SOLO' && resyncing && !this.#ending;
-  }
-
-  async #runEpochs(session: Session, term: number): Promise<void> {
-    const { capture } = this.#lineage;
-    if (capture === undefined) throw new RomulusError('INTERNAL', 'no capture after sync');
-    const context: LoopContext = {
-      capture,
-      session,
-      window: this.#lineage.window,
-      meters: this.#meters,
-      gates: [this.#gates],
-      disk: this.#options.disk,
-      term,
-      pacer: this.#pacer,
-      signal: this.#wakeups.signal,
-      onWake: (wake) => this.#wakeups.onEpochWait(wake),
-      onEpoch: (fields) => this.#options.onEvent('epoch', fields),
-      onBroken: () => {
-        this.#lineage.drop();
-        void this.#authority.unfit('a capture failed half-way');
-      },
-      running: () =>
-        session.open &&
-        !this.#ended &&
-        !this.#source.held &&
-        this.#authority.state.term === term &&
-        (this.#authority.gated || (this.#resyncing && this.#authority.fresh)),
-      hurried: () => this.#hurried,
-      onCaptured: () => {
-        this.#hurried = false;
-      },
-    };
-    await runEpochs(context);
-  }
-
-  async #resume(session: Session, term: number): Promise<boolean> {
-    if (!(await this.#lineage.resume(session, term))) return false;
-    const { committed } = session.welcome;
-    this.#options.log.info({ vm: this.#options.spec.name, committed }, 'resuming lineage');
-    return true;
-  }
-
-  async #sync(session: Session): Promise<void> {
-    // Permits of the old lineage must not let out what the new one holds under lower numbers.
-    this.#gates.voidPermits();
-    const running = () => {
-      this.#authority.moved();
-      return session.open && !this.#ended && this.#resyncing;
-    };
-    this.#authority.moved();
-    try {
-      await this.#lineage.sync(session, running);
-    } finally {
-      this.#syncBytes = session.sentBytes; // also of a copy that came to no end: none of it was for an epoch
-    }
-    this.#continued = true;
-    const { round, sentBytes } = this.#lineage.progress ?? { round: 0, sentBytes: 0 };
-    this.#options.onEvent('synced', { rounds: round, sentBytes });
   }
 
   #onAck(ack: Ack): void {
@@ -401,7 +334,7 @@ export class Replica {
 
   /** A gate is half full: the running epoch ends now. */
   #hurry(): void {
-    this.#hurried = true;
+    this.#service?.hurry();
     this.#wakeups.epoch();
   }
 
@@ -411,7 +344,6 @@ export class Replica {
   }
 
   #lose(error: RomulusError, peerTerm: number | undefined): void {
-    this.#continued = false;
     const { spec, peer, log } = this.#options;
     if (this.#lost?.message !== error.message)
       log.warn({ vm: spec.name, peer, code: error.code }, `without its backup: ${error.message}`);
@@ -452,7 +384,7 @@ export class Replica {
       authority: driver.state,
       failure: driver.failure,
       concern: driver.concern,
-      connected: this.#session?.open === true && (this.#continued || this.#resyncing),
+      connected: this.#service?.session.open === true && (this.#service.continued || this.#resyncing),
       lost: this.#lost,
       guestEnd: this.#guestEnd,
       refused: this.#refused,
