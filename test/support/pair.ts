@@ -14,6 +14,7 @@ import type { AgentEvent } from '../../shared/status.ts';
 import type { AgentTlsOptions } from '../../shared/tls.ts';
 import type { VmSpec } from '../../shared/vm.ts';
 import { type SyntheticLoad, SyntheticSource, SyntheticTarget } from './synthetic.ts';
+import { temporaryDir } from './temporary.ts';
 
 /** Generous: on a loaded machine a second of silence is no sign of death. */
 export const SILENCE_MS = 10_000;
@@ -123,7 +124,7 @@ export class Primary {
     options: Partial<ReplicaOptions> = {},
     source?: SyntheticSource,
   ): Promise<Primary> {
-    const dir = mkdtempSync(join(tmpdir(), 'romulus-primary-'));
+    const dir = temporaryDir('primary');
     const term = options.term ?? (await TermFile.open(join(dir, 'term')));
     return new Primary(address, load, { ...options, term }, source);
   }

@@ -1,12 +1,11 @@
 /** Makes small traces: a seeded guest of a few hundred pages, written by the same writer as `romulus record` uses. */
 
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { engine } from '../../native/index.ts';
 import { TraceWriter } from '../../shared/hypervisor/trace-writer.ts';
 import { PAGE_BYTES } from '../../shared/vm.ts';
 import { random } from './random.ts';
+import { temporaryDir } from './temporary.ts';
 
 export interface MadeUpTrace {
   path: string;
@@ -19,7 +18,7 @@ export interface MadeUpTrace {
 
 /** Writes `epochs` epochs over a guest of `pages` pages; a page in eight is dirty, and one of these stays as it was. */
 export async function makeTrace({ pages = 300, epochs = 4, seed = 1 } = {}): Promise<MadeUpTrace> {
-  const path = join(mkdtempSync(join(tmpdir(), 'romulus-trace-')), 'made-up.trace.zst');
+  const path = join(temporaryDir('trace'), 'made-up.trace.zst');
   const next = random(seed);
   const ramBytes = pages * PAGE_BYTES;
   const memory = engine().anonymousMemory(ramBytes);

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { benchApply, benchDelta, benchScan } from '../../native/bench.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 describe('the yardsticks', () => {
   it('list the same pages by every method of scanning', async () => {
@@ -32,7 +32,7 @@ describe('the yardsticks', () => {
   });
 
   it('name the file that is no trace', async () => {
-    const path = join(tmpdir(), `romulus-no-trace-${process.pid}`);
+    const path = join(temporaryDir('no-trace'), 'no.trace');
     writeFileSync(path, 'no trace');
     await expect(benchDelta([path])).rejects.toMatchObject({
       code: 'ENGINE',
