@@ -252,7 +252,7 @@ export class Replica {
   #hopeless(error: RomulusError): boolean {
     const { phase, joinedMs, quiet } = this.#authority.state;
     const never = phase === 'SOLO' && joinedMs === Number.NEGATIVE_INFINITY && !quiet;
-    return error.code === 'HV_UNSUPPORTED' && this.#session === undefined && never;
+    return error.code === 'HV_UNSUPPORTED' && this.#service === undefined && never;
   }
 
   #connect(term: number): Promise<Session> {
