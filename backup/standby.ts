@@ -2,22 +2,17 @@
 
 import { mkdir } from 'node:fs/promises';
 import { policyOf } from '../shared/control/policy.ts';
-import type { RegisterState, WitnessRegister } from '../shared/control/register.ts';
-import type { TermFile } from '../shared/control/terms.ts';
-import type { HostDisk } from '../shared/disk/host-disk.ts';
 import { readRecord, removeRecord, writeRecord } from '../shared/durable-file.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
+import { ShownState } from '../shared/shown-state.ts';
 import type { FailoverRequest, FailoverResult, VmStatus } from '../shared/status.ts';
-import type { Epoch, ProtectionState, VmSpec } from '../shared/vm.ts';
+import type { Epoch, VmSpec } from '../shared/vm.ts';
 import type { DiskAnswer } from '../shared/wire/disk-messages.ts';
 import type { Beat, HandOver, Hello, Protection, Renew, Sync } from '../shared/wire/messages.ts';
 import { BackupDriver, type Promotion } from './authority-driver.ts';
 import { StandbyDisk } from './disk.ts';
 import { AwaitedFailover, checkOrder, orderOf } from './failover-order.ts';
-import { type FenceCommand, runFence } from './fence.ts';
-import type { Target } from './hypervisor/target.ts';
-import type { Durability } from './image/journal.ts';
+import { runFence } from './fence.ts';
 import { StandbyImage } from './image/standby-image.ts';
 import { promote, takeUpPromoted } from './promotion.ts';
 import { ReadyGuest } from './ready-guest.ts';
@@ -31,31 +26,8 @@ import {
   promotedGuestEnded,
   staleTerm,
 } from './refusals.ts';
+import type { StandbyOptions } from './standby-options.ts';
 import { type StandbyRecord, sameGeometry, sameParty, standbyRecordPath } from './standby-record.ts';
-
-export interface StandbyOptions {
-  node: string;
-  vm: string;
-  dataDir: string;
-  imageDir: string;
-  runDir: string;
-  threads: number;
-  durability: Durability;
-  /** Paths that differ on this host from those the primary named. */
-  overrides: Partial<VmSpec>;
-  openTarget(spec: VmSpec): Promise<Target>;
-  /** The guest's disk on this host, made of `createBytes` if it is not there; undefined for a guest without one. */
-  openDisk?(spec: VmSpec, createBytes?: number): HostDisk | undefined;
-  term: TermFile;
-  /** undefined: this host asks no witness, and promotes by order only. */
-  register?: WitnessRegister;
-  /** How to prove a peer dead, where the config says how. */
-  fenceOf?(peer: string): FenceCommand | undefined;
-  log: Logger;
-  onEvent(kind: string, fields: Record<string, unknown>): void;
-  /** The guest runs here now, and is to be protected from here. */
-  onPromoted?(register: RegisterState | undefined): void;
-}
 
 /** What a primary must know of this side's disk to send only what differs. */
 export interface DiskState {
@@ -71,14 +43,13 @@ export class Standby {
   #record: StandbyRecord | undefined;
   #driver: BackupDriver | undefined;
   #receiver: Receiver | undefined;
-  #state: ProtectionState = 'STARTING';
-  #reason: RomulusError | undefined;
-  #since = new Date();
+  readonly #shown: ShownState;
   #activeEpoch: Epoch = 0;
   readonly #awaited = new AwaitedFailover();
 
   constructor(options: StandbyOptions) {
     this.#options = options;
+    this.#shown = new ShownState(options.onEvent);
     this.#recordPath = standbyRecordPath(options.dataDir);
     const { imageDir, threads, durability, vm, runDir, overrides, log } = options;
     this.image = new StandbyImage({ dir: imageDir, threads, durability });
@@ -89,7 +60,7 @@ export class Standby {
       overrides,
       log,
       onFailed: (thrown) => this.degraded(asRomulusError(thrown)),
-      mayMend: () => this.#state === 'STANDBY' && this.#driver?.state.phase === 'STANDBY',
+      mayMend: () => this.#shown.state === 'STANDBY' && this.#driver?.state.phase === 'STANDBY',
     });
   }
 
@@ -104,20 +75,20 @@ export class Standby {
     if (this.promoted) {
       this.#activeEpoch = this.#options.term.current.epoch;
       const found = await takeUpPromoted(this.image, this.#guest, spec);
-      if (found === 'running') return this.#become('ACTIVE');
-      return this.#become('ENDED', promotedGuestEnded(this.#options.runDir));
+      if (found === 'running') return this.#shown.become('ACTIVE');
+      return this.#shown.become('ENDED', promotedGuestEnded(this.#options.runDir));
     }
     try {
       await this.image.recover();
     } catch (thrown) {
       this.image.disk?.forget();
       this.#startAuthority(this.#record);
-      this.#become('DEGRADED', asRomulusError(thrown));
+      this.#shown.become('DEGRADED', asRomulusError(thrown));
       return;
     }
     this.#startAuthority(this.#record);
     if (this.image.promotable) this.#guest.prepare(spec);
-    this.#become(this.image.promotable ? 'STANDBY' : 'SYNCING');
+    this.#shown.become(this.image.promotable ? 'STANDBY' : 'SYNCING');
   }
 
   get peer(): string {
@@ -169,7 +140,7 @@ export class Standby {
     this.#guest.use(target);
     await mkdir(this.#options.dataDir, { recursive: true, mode: 0o700 });
     this.#record = record;
-    if (this.#state === 'STARTING' || this.#state === 'ACTIVE') this.#become('SYNCING');
+    if (this.#shown.state === 'STARTING' || this.#shown.state === 'ACTIVE') this.#shown.become('SYNCING');
     await writeRecord(this.#recordPath, record);
   }
 
@@ -181,7 +152,7 @@ export class Standby {
     const record = this.#record;
     if (record === undefined) throw new RomulusError('WIRE_ORDER', 'sync came before hello');
     if ((await this.#driver?.askResync(term)) !== true) throw this.#refusal(term);
-    this.#become('SYNCING');
+    this.#shown.become('SYNCING');
     await this.#guest.stop();
     this.image.create(lineage, record.geometry.ramBytes);
     if (disk) this.#openDisk(this.#guest.localSpec(record.spec), disk.sizeBytes);
@@ -199,7 +170,8 @@ export class Standby {
   /** COMMIT(epoch) is recorded; it is acknowledged if the authority says so. */
   committed(term: number, epoch: Epoch, sentMs: number): void {
     void this.#driver?.committed(term, epoch, { sentMs });
-    if (this.#state !== 'STANDBY' && this.#driver?.state.phase === 'STANDBY') this.#become('STANDBY');
+    if (this.#shown.state !== 'STANDBY' && this.#driver?.state.phase === 'STANDBY')
+      this.#shown.become('STANDBY');
     this.#options.onEvent('commit', { epoch });
   }
 
@@ -230,11 +202,11 @@ export class Standby {
 
   /** The session ended, or the image was found wrong. */
   degraded(error: RomulusError): void {
-    if (this.promoted || this.#state === 'ENDED') return;
+    if (this.promoted || this.#shown.state === 'ENDED') return;
     if (!this.image.promotable && error.code !== 'PEER_UNREACHABLE') this.#driver?.imageLost(error.message);
     this.#options.onEvent('lost', error.toJSON());
     const sound = this.image.promotable && error.code === 'PEER_UNREACHABLE';
-    this.#become(sound ? 'STANDBY' : 'DEGRADED', error);
+    this.#shown.become(sound ? 'STANDBY' : 'DEGRADED', error);
   }
 
   /** The primary ended protection on purpose: nothing is kept but the term. */
@@ -244,7 +216,7 @@ export class Standby {
     await this.#guest.discard();
     this.image.destroy();
     await removeRecord(this.#recordPath);
-    this.#become('ENDED');
+    this.#shown.become('ENDED');
   }
 
   /**
@@ -255,8 +227,8 @@ export class Standby {
     if (this.#awaited.promise) return this.#awaited.promise;
     const { vm, log, onEvent } = this.#options;
     const driver = this.#driver;
-    checkOrder(vm, request, this.#state === 'ACTIVE');
-    if (driver === undefined || !this.image.promotable) throw notPromotable(vm, this.#reason?.message);
+    checkOrder(vm, request, this.#shown.state === 'ACTIVE');
+    if (driver === undefined || !this.image.promotable) throw notPromotable(vm, this.#shown.reason?.message);
     const order = orderOf(request, driver.state.term);
     log.warn({ vm, order, audit: true }, 'an operator asks for a failover');
     onEvent('failover-ordered', { ...order });
@@ -267,21 +239,21 @@ export class Standby {
 
   async #promote(promotion: Promotion): Promise<void> {
     const { vm, log, onEvent, onPromoted } = this.#options;
-    this.#become('PROMOTING');
+    this.#shown.become('PROMOTING');
     const receiver = this.#receiver;
     this.#receiver = undefined;
     try {
       const result = await promote({ vm, promotion, receiver, image: this.image, guest: this.#guest });
       this.#activeEpoch = result.epoch;
       this.#driver?.stop();
-      this.#become('ACTIVE');
+      this.#shown.become('ACTIVE');
       onEvent('failover', { ...result });
       log.warn({ ...result, audit: true }, 'promoted');
       this.#awaited.done(result);
       onPromoted?.(promotion.register);
     } catch (thrown) {
       const error = asRomulusError(thrown);
-      this.#become('DEGRADED', error);
+      this.#shown.become('DEGRADED', error);
       this.#awaited.failed(error);
       throw error;
     }
@@ -299,9 +271,7 @@ export class Standby {
     return {
       vm: this.#options.vm,
       role: 'backup',
-      state: this.#state,
-      ...(this.#reason && { reason: this.#reason.message }),
-      ...(this.#reason?.hint && { hint: this.#reason.hint }),
+      ...this.#shown.status(),
       peer: this.peer,
       hypervisor: record?.spec.hypervisor ?? 'qemu',
       term: this.term,
@@ -315,14 +285,13 @@ export class Standby {
       wireBytes: this.#receiver?.receivedBytes ?? 0,
       memoryBytes: { image: this.image.sizeBytes },
       ...(this.primarySilentMs !== undefined && { lastAckAgeMs: this.primarySilentMs }),
-      since: this.#since.toISOString(),
     };
   }
 
   /** Lets go of everything but image, hypervisor and records, as at the agent's end. */
   async close(): Promise<void> {
     this.#driver?.stop();
-    if (this.#state === 'ENDED') return;
+    if (this.#shown.state === 'ENDED') return;
     this.#receiver?.close();
     await this.#receiver?.settled();
     await this.#guest.release();
@@ -335,7 +304,8 @@ export class Standby {
    */
   async handOver(): Promise<VmSpec> {
     const record = this.#record;
-    if (this.#state !== 'ACTIVE' || record === undefined) throw notActive(this.#options.vm, this.#state);
+    if (this.#shown.state !== 'ACTIVE' || record === undefined)
+      throw notActive(this.#options.vm, this.#shown.state);
     await this.close();
     await removeRecord(this.#recordPath);
     return this.#guest.localSpec(record.spec);
@@ -401,13 +371,5 @@ export class Standby {
   async #yieldGuest(): Promise<void> {
     this.#guest.silence();
     await this.#guest.stop();
-  }
-
-  #become(state: ProtectionState, reason?: RomulusError): void {
-    this.#reason = reason;
-    if (state === this.#state) return;
-    this.#state = state;
-    this.#since = new Date();
-    this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
   }
 }

@@ -5,8 +5,8 @@ import { type Policy, policyOf } from '../shared/control/policy.ts';
 import type { PrimaryState } from '../shared/control/primary-state.ts';
 import { mayLive } from '../shared/control/watchdog.ts';
 import { asRomulusError, RomulusError } from '../shared/errors.ts';
+import { ShownState } from '../shared/shown-state.ts';
 import type { VmStatus } from '../shared/status.ts';
-import type { ProtectionState } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
 import type { Ack } from '../shared/wire/messages.ts';
@@ -43,8 +43,7 @@ export class Replica {
   #lost: RomulusError | undefined;
   #guestEnd: RomulusError | undefined;
   #refused: RomulusError | undefined;
-  #shown: ProtectionState = 'STARTING';
-  #since = new Date();
+  readonly #shown: ShownState;
   #guest: GuestState = 'running';
   #done: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -54,6 +53,7 @@ export class Replica {
   constructor(source: Source, options: ReplicaOptions) {
     this.#source = new HeldSource(source);
     this.#options = options;
+    this.#shown = new ShownState(options.onEvent);
     this.#codecs = new CodecChoice(new LinkRate(options.linkBitsPerS), options.threads);
     this.#gates = new GateBank(options.gates ?? [], (epoch) => this.#driver?.joinAt(epoch));
     this.#policy = policyOf(options.protection, {
@@ -145,15 +145,13 @@ export class Replica {
 
   status(): VmStatus {
     const { spec, peer, epochMs, windowEpochs, term, disk } = this.#options;
-    const { state, reason } = this.#view();
+    this.#show();
     const held = this.#gates.heldIfAny();
     const { progress, window } = this.#lineage;
     return {
       vm: spec.name,
       role: 'primary',
-      state,
-      ...(reason && { reason: reason.message }),
-      ...(reason?.hint && { hint: reason.hint }),
+      ...this.#shown.status(),
       peer,
       hypervisor: spec.hypervisor,
       tracking: this.#source.tracking,
@@ -166,7 +164,7 @@ export class Replica {
       ackedEpoch: window.acked,
       epochMs: this.#meters.epochMs || epochMs,
       windowEpochs,
-      ...(state === 'SYNCING' && progress && { sync: { ...progress } }),
+      ...(this.#shown.state === 'SYNCING' && progress && { sync: { ...progress } }),
       ...this.#meters.status(),
       wireBytes: this.#meters.pastWireBytes + (this.#service?.epochBytes ?? 0),
       compression: this.#codecs.status(),
@@ -174,7 +172,6 @@ export class Replica {
       guest: this.#source.held ? 'paused' : this.#guest,
       ...(held && { held }),
       ...(disk && { disk: disk.status() }),
-      since: this.#since.toISOString(),
     };
   }
 
@@ -395,10 +392,7 @@ export class Replica {
   /** Tells of a change of what `status` shows. */
   #show(): void {
     const { state, reason } = this.#view();
-    if (state === this.#shown) return;
-    this.#shown = state;
-    this.#since = new Date();
-    this.#options.onEvent('state', { state, ...(reason && { reason: reason.message, code: reason.code }) });
+    this.#shown.become(state, reason);
   }
 
   /** Resolves when anything happened: at the latest with the authority's next tick. */

@@ -2,7 +2,8 @@
 
 import { join } from 'node:path';
 import { openTarget } from '../../backup/hypervisor/open.ts';
-import { Standby, type StandbyOptions } from '../../backup/standby.ts';
+import { Standby } from '../../backup/standby.ts';
+import type { StandbyOptions } from '../../backup/standby-options.ts';
 import { preloadPath } from '../../native/preload.ts';
 import { openSource } from '../../primary/hypervisor/open.ts';
 import { DiskStream } from '../../primary/output/disk.ts';
