@@ -12,10 +12,10 @@ packages=(linux-image-amd64 initramfs-tools zstd "xen-hypervisor-$xen-amd64" "xe
           sysvinit-utils kmod udev procps iproute2 iputils-ping bridge-utils busybox-static libstdc++6)
 
 node=$(readlink -f "$(command -v node)")
-stamp=$(cat "$here"/build.sh "$here"/dom0-init "$here"/guest-init "$here"/guest.cfg <(echo "$(stat -c %s "$node")") | sha256sum)
+stamp=$(cat "$here"/build.sh "$here"/dom0-init "$here"/guest-init "$here"/guest-pauses.c "$here"/guest.cfg <(echo "$(stat -c %s "$node")") | sha256sum)
 [[ $(cat "$cache/stamp" 2>/dev/null) = "$stamp" ]] && exit 0
-for tool in mmdebstrap mkfs.ext4 cpio; do
-  command -v "$tool" >/dev/null || { echo "build.sh: $tool is missing: apt-get install mmdebstrap e2fsprogs cpio" >&2; exit 1; }
+for tool in mmdebstrap mkfs.ext4 cpio gcc; do
+  command -v "$tool" >/dev/null || { echo "build.sh: $tool is missing: apt-get install mmdebstrap e2fsprogs cpio gcc libc6-dev" >&2; exit 1; }
 done
 mkdir -p "$cache"
 root=$(mktemp -d)
@@ -43,6 +43,7 @@ mkdir -p "$guest"/{bin,dev,proc,sys,tmp,lib}
 cp "$root"/bin/busybox "$guest"/bin/
 cp "$root"/lib/modules/*/kernel/drivers/net/xen-netfront.ko "$guest"/lib/
 install -m 755 "$here"/guest-init "$guest"/init
+gcc -O2 -static -Wall -Werror -o "$guest"/bin/pauses "$here"/guest-pauses.c
 (cd "$guest" && find . | cpio --quiet -o -H newc | gzip) > "$cache/guest.initrd"
 rm -rf "$guest" "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 mkdir -p "$root"/testbed

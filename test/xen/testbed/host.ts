@@ -1,11 +1,20 @@
 /** One Xen test host: a QEMU (TCG) machine running Xen and a Debian dom0 that serves commands over a shared directory. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import {
+  bootedMachine,
+  connectPort,
+  EMULATOR,
+  freshMachine,
+  goOn,
+  keepBooted,
+  untilAnnounced,
+} from './booted.ts';
+import { emulatorArguments } from './emulator.ts';
 
 export interface HostOptions {
   name: string;
@@ -17,7 +26,7 @@ export interface HostOptions {
   address?: string;
   /** Sockets of the two ends of a wire to another host: ours, the peer's. */
   wire?: readonly [ours: string, peers: string];
-  dom0MiB?: number;
+  /** Memory for guests, where the usual 1024 is not right; such a host boots from the start, in a minute. */
   guestsMiB?: number;
   bootLimitMs?: number;
 }
@@ -25,11 +34,6 @@ export interface HostOptions {
 export interface CommandResult {
   status: number;
   output: string;
-}
-
-/** Where build.sh puts what hosts boot from. */
-export function testbedCache(): string {
-  return join(process.env.ROMULUS_CACHE ?? join(homedir(), '.cache/romulus'), 'xen');
 }
 
 export class XenHost {
@@ -54,25 +58,35 @@ export class XenHost {
     });
   }
 
-  /** Resolves when dom0 serves commands; throws with the end of the console when it does not boot in time. */
+  /**
+   * Resolves when dom0 serves commands, which it does soon: it goes on from the booted state. Throws with the end of the console
+   * when it does not in time.
+   */
   static async boot(options: HostOptions): Promise<XenHost> {
-    const { name, runDir } = options;
+    const { name, runDir, address = '', bootLimitMs = 240_000 } = options;
     mkdirSync(join(runDir, 'commands'), { recursive: true });
-    writeFileSync(join(runDir, 'env'), `HOST_NAME=${name}\nHOST_IP=${options.address ?? ''}\n`);
-    const emulator = spawn('qemu-system-x86_64', emulatorArguments(options), {
+    writeFileSync(join(runDir, 'env'), `HOST_NAME=${name}\nHOST_IP=${address}\nHOST_MAC=${macOf(address)}\n`);
+    if (options.guestsMiB === undefined) await keepBooted();
+    const machine = options.guestsMiB === undefined ? bootedMachine() : freshMachine();
+    const emulator = spawn(EMULATOR, emulatorArguments({ ...machine, ...options }), {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
     const host = new XenHost(name, runDir, emulator);
     writeFileSync(join(runDir, 'pid'), String(host.pid));
-    const deadline = Date.now() + (options.bootLimitMs ?? 240_000);
-    while (!existsSync(join(runDir, 'alive'))) {
-      if (host.#dead || Date.now() > deadline) {
-        host.kill();
-        throw new Error(`${name} did not boot; its console ends:\n${host.consoleTail()}`);
+    try {
+      if (machine.goesOn) await goOn(runDir);
+      const deadline = Date.now() + bootLimitMs;
+      const port = await (machine.goesOn ? connectPort(runDir) : untilAnnounced(runDir, bootLimitMs));
+      port.end(`${Math.round(Date.now() / 1000)} ${randomBytes(32).toString('hex')}\n`);
+      while (!existsSync(join(runDir, 'alive'))) {
+        if (host.#dead || Date.now() > deadline) throw new Error('it is not up in time');
+        await delay(100);
       }
-      await delay(200);
+      return host;
+    } catch (cause) {
+      host.kill();
+      throw new Error(`${name} did not boot; its console ends:\n${host.consoleTail()}`, { cause });
     }
-    return host;
   }
 
   /** Starts a command in dom0's bash; its number serves output() and finished(). */
@@ -150,34 +164,8 @@ export class XenHost {
   }
 }
 
-function emulatorArguments(options: HostOptions): string[] {
-  const cache = testbedCache();
-  const dom0MiB = options.dom0MiB ?? 1024;
-  const share = (path: string, tag: string): string[] => [
-    '-virtfs',
-    `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap`,
-  ];
-  // One processor: with two, an emulator that gets little time spends all of it on the timers of both.
-  const args = ['-machine', 'q35', '-accel', 'tcg', '-smp', '1', '-nodefaults', '-no-reboot'];
-  // Under TCG a PV dom0 does not survive SMAP and SMEP, and Xen's TSC intercepts do not work with RDTSCP.
-  args.push('-cpu', 'max,-smap,-smep,-rdtscp', '-m', String(dom0MiB + (options.guestsMiB ?? 1024) + 256));
-  args.push('-display', 'none', '-serial', `file:${join(options.runDir, 'console.log')}`);
-  // Lazy FPU switching, Xen's default on AMD, mixes up the vector registers of dom0 and the guests under TCG.
-  const xen = `console=com1 com1=115200,8n1 dom0_mem=${dom0MiB}M,max:${dom0MiB}M spec-ctrl=eager-fpu`;
-  args.push('-kernel', join(cache, 'xen'), '-append', `${xen} loglvl=warning guest_loglvl=warning`);
-  const dom0 = 'root=/dev/vda rw init=/sbin/testbed-init console=hvc0 net.ifnames=0 quiet';
-  args.push('-initrd', `${join(cache, 'vmlinuz')} ${dom0},${join(cache, 'dom0.initrd')}`);
-  args.push('-drive', `file=${join(cache, 'dom0.img')},format=raw,if=virtio,snapshot=on`);
-  args.push(...share(options.sharedDir, 'host'), ...share(options.runDir, 'run'));
-  if (options.wire !== undefined && options.address !== undefined) {
-    const [ours, peers] = options.wire;
-    const digest = createHash('md5').update(options.address).digest('hex');
-    const mac = `52:54:00:${digest.slice(0, 2)}:${digest.slice(2, 4)}:${digest.slice(4, 6)}`;
-    args.push(
-      '-netdev',
-      `dgram,id=wire,local.type=unix,local.path=${ours},remote.type=unix,remote.path=${peers}`,
-    );
-    args.push('-device', `virtio-net-pci,netdev=wire,mac=${mac},romfile=`);
-  }
-  return args;
+/** Of its own for each address, since all hosts go on from one state. */
+function macOf(address: string): string {
+  const digest = createHash('md5').update(address).digest('hex');
+  return `52:54:00:${digest.slice(0, 2)}:${digest.slice(2, 4)}:${digest.slice(4, 6)}`;
 }

@@ -67,7 +67,6 @@ export class XenPair {
       sharedDir: this.#shared,
       address: ADDRESS[name],
       wire: [wireOf(name), wireOf(peerOf(name))],
-      guestsMiB: 384,
       bootLimitMs: BOOT_LIMIT_MS,
     });
     this.#hosts.set(name, host);
