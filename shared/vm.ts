@@ -18,6 +18,8 @@ export interface Geometry {
   hypervisor: string;
   /** Of a Xen guest: what its processors were said to be, in the bodies that Xen's stream has for it, base64. */
   cpuPolicy?: { leaves: string; msrs: string };
+  /** Of a Xen guest that has one: its device model, as it reports itself ("qemu 7.2.22/xen"). */
+  deviceModel?: string;
 }
 
 /** One network device of a guest, and the tap of the host through which it reaches the world. */

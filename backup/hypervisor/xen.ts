@@ -12,6 +12,7 @@ import { pipeline } from 'node:stream/promises';
 import { xenBinding } from '../../native/xen/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { missingFeatures } from '../../shared/hypervisor/cpu-policy.ts';
+import { installedModelVersion, sameSeries } from '../../shared/hypervisor/qemu-version.ts';
 import { PAGES_PER_RECORD } from '../../shared/hypervisor/xen-records.ts';
 import { unpackXenState } from '../../shared/hypervisor/xen-state.ts';
 import { type ReadPages, saveFile } from '../../shared/hypervisor/xen-stream.ts';
@@ -59,6 +60,7 @@ export class XenTarget implements Target {
         { hint: 'xl mem-set Domain-0 SMALLER' },
       );
     await this.#refuseNameClash(spec);
+    if (geometry.deviceModel !== undefined) await refuseForeignModel(spec.name, geometry.deviceModel);
     if (geometry.cpuPolicy !== undefined) await refuseForeignCpu(spec.name, geometry.cpuPolicy);
   }
 
@@ -142,6 +144,17 @@ export class XenTarget implements Target {
       hint: `xl rename ${spec.name} ${spec.name}-old`,
     });
   }
+}
+
+/** The device model is started only when the guest goes on here: that it is missing must be known before. */
+async function refuseForeignModel(name: string, needed: string): Promise<void> {
+  const here = await installedModelVersion();
+  if (here !== undefined && sameSeries(here, needed)) return;
+  throw new RomulusError(
+    'HV_UNSUPPORTED',
+    `the device model of ${name} is ${needed}, this host has ${here ?? 'none'}`,
+    { hint: 'apt-get install qemu-system-xen; both hosts need the same QEMU series' },
+  );
 }
 
 /** A guest keeps the processors it started with; here they must not have less. */

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { formatBytes } from '../../shared/config.ts';
+import { installedModelVersion } from '../../shared/hypervisor/qemu-version.ts';
 import { parseHostInfo, xlWithin } from '../../shared/hypervisor/xl.ts';
 import { type Finding, finding } from './finding.ts';
 
@@ -22,6 +23,8 @@ export interface XenFacts {
   /** Whether libxenctrl of a release is installed. */
   hasLibrary(release: string): boolean;
   hasAddon: boolean;
+  /** The device model for HVM guests ("qemu 7.2.22/xen"), if one is installed. */
+  deviceModel: string | undefined;
 }
 
 export async function xenFacts(): Promise<XenFacts> {
@@ -34,6 +37,7 @@ export async function xenFacts(): Promise<XenFacts> {
         existsSync(`${dir}/libxenctrl.so.${release}`),
       ),
     hasAddon: addonIsThere(),
+    deviceModel: await installedModelVersion().catch(() => undefined),
   };
 }
 
@@ -73,6 +77,11 @@ export function checkXen(facts: XenFacts): Finding[] {
       found: capabilities.join(' '),
       needed: 'hap in virt_caps; without it dirty pages are tracked by shadow paging, slower',
       fix: 'enable nested paging (EPT, NPT) in the firmware; remove hap=0 from the command line of Xen',
+    }),
+    finding('xen-model', 'device model', facts.deviceModel === undefined ? 'absent' : 'ok', {
+      found: facts.deviceModel ?? 'none',
+      needed: 'only for HVM guests: the same QEMU series on both hosts',
+      fix: 'apt-get install -y qemu-system-xen',
     }),
     finding('xen-memory', 'memory for standbys', freeBytes >= MIN_FREE_BYTES ? 'ok' : 'missing', {
       found: `${formatBytes(freeBytes)} free`,

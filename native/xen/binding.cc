@@ -45,6 +45,8 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
   static void define(Napi::Env env, Napi::Object exports) {
     Napi::Function type = DefineClass(env, "XenDomain",
                                       {
+                                          InstanceMethod<&DomainBinding::halt>("halt"),
+                                          InstanceMethod<&DomainBinding::model_store>("modelStore"),
                                           InstanceMethod<&DomainBinding::suspend>("suspend"),
                                           InstanceMethod<&DomainBinding::take_dirty>("takeDirty"),
                                           InstanceMethod<&DomainBinding::state>("state"),
@@ -104,6 +106,16 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
                      [](Napi::Env env, bool&) { return env.Undefined(); });
   }
 
+  Napi::Value halt(const Napi::CallbackInfo& call) {
+    const int limit_ms = call[0].As<Napi::Number>().Int32Value();
+    return run_void(call, [limit_ms](Domain& domain) { domain.halt(limit_ms); });
+  }
+  Napi::Value model_store(const Napi::CallbackInfo& call) {
+    return run<std::string>(call, [](const Domain& domain) { return domain.model_store(); },
+                            [](Napi::Env env, std::string& pairs) -> Napi::Value {
+                              return Napi::Buffer<char>::Copy(env, pairs.data(), pairs.size());
+                            });
+  }
   Napi::Value suspend(const Napi::CallbackInfo& call) {
     const int limit_ms = call[0].As<Napi::Number>().Int32Value();
     return run_void(call, [limit_ms](Domain& domain) { domain.suspend(limit_ms); });

@@ -46,6 +46,7 @@ Domain::Domain(uint32_t domid)
   const xc_domaininfo_t info = domain_info(control_.get(), domid);
   cpus_ = info.max_vcpu_id + 1;
   total_pages_ = info.tot_pages;
+  has_model_ = (info.arch_config.emulation_flags & ~uint32_t{XEN_X86_EMU_LAPIC}) != 0;
   const int version = xc_version(control_.get(), XENVER_version, nullptr);
   check(version >= 0, "xc_version");
   xen_version_ = static_cast<uint32_t>(version);
@@ -97,8 +98,12 @@ void Domain::collect() {
     for (std::size_t word = 0; word < dirty_.size(); word++) dirty_[word] |= before[word] ^ present_[word];
     standing_ = ++quiet_epochs_ >= kQuietEpochs;
   }
-  const PageBits written = layout_.translate(log_.clean(), log_.gfn_count());
+  const uint64_t* by_gfn = log_.clean();
+  const PageBits written = layout_.translate(by_gfn, log_.gfn_count());
   for (std::size_t word = 0; word < dirty_.size(); word++) dirty_[word] |= written[word] & present_[word];
+  // What moved after the layout was taken, as a BIOS moves the frame buffer, would be missing from every image.
+  if (has_model_ && layout_.misses(control_.get(), domid_, by_gfn, log_.gfn_count()))
+    throw Error("a device of the guest has moved its memory", ESTALE);
 }
 
 PageBits Domain::take_dirty() {

@@ -7,6 +7,7 @@
 #include "dirty_log.h"
 #include "guest_map.h"
 #include "layout.h"
+#include "model_store.h"
 #include "suspend.h"
 
 namespace romulus::xen {
@@ -44,6 +45,10 @@ class Domain {
   uint32_t cpus() const { return cpus_; }
   uint32_t xen_version() const { return xen_version_; }
 
+  /** Stops the guest: suspend() then finds it stopped. */
+  void halt(int limit_ms) { suspension_.request(limit_ms); }
+  /** What libxl saves of the device model's place in xenstore: pairs of NUL-ended relative key and value. */
+  std::string model_store() const { return saved_model_store(store_.get(), domid_); }
   /** Stops the guest, and in the same breath reads its dirty bitmap, brings the map up to date and captures its state. */
   void suspend(int limit_ms);
   /**
@@ -76,6 +81,8 @@ class Domain {
   Layout layout_;
   GuestMap map_;
   PageBits present_;
+  /** HVM: PVH has no more than a local APIC emulated, and that by Xen. */
+  bool has_model_ = false;
   uint32_t cpus_ = 0;
   uint32_t xen_version_ = 0;
   PageBits dirty_;

@@ -41,6 +41,10 @@ export interface XenDomain {
   readonly xenVersion: string;
   /** False while the guest balloons: then its memory is mapped anew by each takeDirty() or suspend(), until resume(). */
   readonly standing: boolean;
+  /** Stops the guest and no more, for what must be done before suspend() goes on from there. */
+  halt(limitMs: number): Promise<void>;
+  /** What the guest's device model keeps in xenstore of where its memory lies, as the body of EMULATOR_XENSTORE_DATA without its head. */
+  modelStore(): Promise<Buffer>;
   /** Stops the guest, reads its dirty bitmap and captures its state. */
   suspend(limitMs: number): Promise<void>;
   /** Bits of the index space, u64 words: written since the last call, all set at first. The guest may run. */

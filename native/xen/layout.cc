@@ -1,6 +1,7 @@
 #include "layout.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace romulus::xen {
 namespace {
@@ -78,6 +79,20 @@ PageBits Layout::translate(const uint64_t* by_gfn, uint64_t gfn_count) const {
     }
   }
   return bits;
+}
+
+bool Layout::misses(xc_interface* xch, uint32_t domid, const uint64_t* by_gfn, uint64_t gfn_count) const {
+  bool found = false;
+  const auto covered = [this](uint64_t gfn) {
+    return std::any_of(regions.begin(), regions.end(), [gfn](const Region& region) { return gfn - region.gfn < region.pages; });
+  };
+  for (uint64_t word = 0; word * 64 < gfn_count; word++) {
+    for (uint64_t rest = by_gfn[word]; rest != 0; rest &= rest - 1) {
+      const uint64_t gfn = word * 64 + std::countr_zero(rest);
+      if (!covered(gfn)) visit_existing(xch, domid, gfn, gfn + 1, [&](uint64_t) { found = true; });
+    }
+  }
+  return found;
 }
 
 }  // namespace romulus::xen

@@ -34,6 +34,9 @@ struct Layout {
 
   /** Translates a log-dirty bitmap over gfns into pages; `gfn_count` bits are valid in `by_gfn`. */
   PageBits translate(const uint64_t* by_gfn, uint64_t gfn_count) const;
+
+  /** Whether such a bitmap names frames of the guest outside all regions. (Xen's own pages shared with it are none of them.) */
+  bool misses(xc_interface* xch, uint32_t domid, const uint64_t* by_gfn, uint64_t gfn_count) const;
 };
 
 }  // namespace romulus::xen

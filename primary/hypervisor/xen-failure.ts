@@ -39,6 +39,11 @@ export function xenFailure(name: string): (thrown: unknown) => never {
           ...options,
           hint: 'run the agent as root in dom0',
         });
+      case 'ESTALE':
+        throw new RomulusError('HV_PROTOCOL', `${name}: ${message}`, {
+          ...options,
+          hint: `romulus unprotect ${name}, then protect it again`,
+        });
       case 'ETIMEDOUT':
         throw new RomulusError('HV_PROTOCOL', `${name}: ${message}`, {
           ...options,

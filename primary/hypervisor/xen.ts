@@ -1,13 +1,14 @@
-/** A running PVH guest of this Xen host as a source of checkpoints: log-dirty, cooperative suspend, standing map of its memory. */
+/** A running PVH or HVM guest of this Xen host as a source of checkpoints: log-dirty, cooperative suspend, standing map of its memory. */
 
 import { type DirtyBitmap, engine, type Memory } from '../../native/index.ts';
 import { type XenDomain, xenBinding } from '../../native/xen/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
-import { packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import { type ModelState, packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
 import { domainConfig, domainNumber, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
 import type { GuestState, Source } from './source.ts';
 import { guestStateOf, xenFailure } from './xen-failure.ts';
+import { DeviceModel, hasDeviceModel, requireDrivers } from './xen-model.ts';
 
 /** libxl gives a guest as long to acknowledge a request to suspend. */
 const SUSPEND_LIMIT_MS = 60_000;
@@ -28,6 +29,9 @@ export class XenSource implements Source {
   #look: NodeJS.Timeout | undefined;
   #ended: GuestState | undefined;
   #saving: Promise<unknown> | undefined;
+  /** Of an HVM guest: its device model, and the state that was taken of it at the last pause. */
+  #model: DeviceModel | undefined;
+  #modelState: ModelState | undefined;
 
   constructor(spec: VmSpec) {
     this.#spec = spec;
@@ -49,8 +53,17 @@ export class XenSource implements Source {
         hint: `xl create /etc/xen/${name}.cfg`,
       });
     const config = await domainConfig(domid);
-    refuseDeviceModel(config, name);
-    const domain = await xenBinding().openDomain(domid).catch(xenFailure(name));
+    // First the model, which must answer when openDomain() lets a guest go on that a killed predecessor left suspended.
+    if (hasDeviceModel(config, name)) {
+      await requireDrivers(domid, name);
+      this.#model = await DeviceModel.attach(domid);
+    }
+    const domain = await xenBinding()
+      .openDomain(domid)
+      .catch(async (thrown: unknown) => {
+        await this.detach();
+        return xenFailure(name)(thrown);
+      });
     this.#domain = domain;
     const { leaves, msrs } = await domain.policies();
     this.#fixed = { xenVersion: domain.xenVersion, config, regions: domain.regions, leaves, msrs };
@@ -60,6 +73,7 @@ export class XenSource implements Source {
       cpus: domain.cpus,
       hypervisor: `xen ${domain.xenVersion}`,
       cpuPolicy: { leaves: leaves.toString('base64'), msrs: msrs.toString('base64') },
+      ...(this.#model && { deviceModel: this.#model.version }),
     };
     this.#memory = engine().viewMemory(domain.address, domain.pages * PAGE_BYTES);
     this.#scratch = engine().createBitmap(domain.pages);
@@ -68,12 +82,21 @@ export class XenSource implements Source {
   }
 
   async pause(): Promise<void> {
-    await attached(this.#domain)
-      .suspend(SUSPEND_LIMIT_MS)
-      .catch(async (error: unknown) => {
-        await this.guestState();
-        return xenFailure(this.#spec.name)(error);
-      });
+    const domain = attached(this.#domain);
+    try {
+      if (this.#model !== undefined) await this.#stopWithModel(domain, this.#model);
+      await domain.suspend(SUSPEND_LIMIT_MS);
+    } catch (error) {
+      await this.guestState();
+      xenFailure(this.#spec.name)(error);
+    }
+  }
+
+  /** Only once the model stands still are pages and state of the guest final: until then it writes memory and raises interrupts. */
+  async #stopWithModel(domain: XenDomain, model: DeviceModel): Promise<void> {
+    await domain.halt(SUSPEND_LIMIT_MS);
+    const [context, xenstore] = await Promise.all([model.save(), domain.modelStore()]);
+    this.#modelState = { context, xenstore };
   }
 
   async takeDirty(into: DirtyBitmap): Promise<number> {
@@ -86,12 +109,14 @@ export class XenSource implements Source {
   async deviceState(): Promise<Buffer> {
     const saving = attached(this.#domain).state().catch(xenFailure(this.#spec.name));
     this.#saving = saving;
+    const model = this.#modelState;
     const cpu = await saving;
-    return packXenState({ ...attached(this.#fixed), ...cpu });
+    return packXenState({ ...attached(this.#fixed), ...cpu, ...(model && { model }) });
   }
 
   async resume(): Promise<void> {
     await this.#saving?.catch(() => undefined); // whoever called deviceState() gets its error
+    await this.#model?.goOn();
     await attached(this.#domain).resume().catch(xenFailure(this.#spec.name));
   }
 
@@ -125,27 +150,17 @@ export class XenSource implements Source {
     this.#domain = undefined;
     this.#memory?.close();
     this.#memory = undefined;
-    if (domain === undefined) return;
+    const model = this.#model;
+    this.#model = undefined;
     // The guest runs on, whatever instant of an epoch we leave at; one that is up refuses to be resumed.
-    if ((await domain.info().catch(() => undefined))?.shutdown === 2) await domain.resume();
-    await domain.close();
+    await model?.goOn().catch(() => undefined); // a model that is gone has taken its guest with it
+    if ((await domain?.info().catch(() => undefined))?.shutdown === 2) await domain?.resume();
+    await model?.detach();
+    await domain?.close();
   }
 }
 
 function attached<T>(value: T | undefined): T {
   if (value === undefined) throw new RomulusError('INTERNAL', 'the Xen source is not attached');
   return value;
-}
-
-/** A device model has memory and state of its own, which this source does not capture. */
-function refuseDeviceModel(config: string, name: string): void {
-  const { c_info } = JSON.parse(config) as { c_info?: { type?: string } };
-  if (c_info?.type === 'pvh') return;
-  throw new RomulusError(
-    'HV_UNSUPPORTED',
-    `domain ${name} is of type ${c_info?.type ?? 'unknown'}, not PVH`,
-    {
-      hint: 'set type="pvh" in its configuration and start it anew',
-    },
-  );
 }

@@ -16,7 +16,16 @@ export const RecordType = {
 } as const;
 
 /** Record types of the libxl stream around it. */
-export const OuterType = { END: 0x00, LIBXC_CONTEXT: 0x01, CHECKPOINT_END: 0x04 } as const;
+export const OuterType = {
+  END: 0x00,
+  LIBXC_CONTEXT: 0x01,
+  EMULATOR_XENSTORE_DATA: 0x02,
+  EMULATOR_CONTEXT: 0x03,
+  CHECKPOINT_END: 0x04,
+} as const;
+
+/** QEMU as every Xen of today starts it, in distinction to the fork of old. */
+const QEMU_UPSTREAM = 2;
 
 /** Pages in one PAGE_DATA record, as libxc sends them; Xen refuses records over 128 MiB. */
 export const PAGES_PER_RECORD = 1024;
@@ -28,6 +37,13 @@ export function record(type: number, ...body: Buffer[]): Buffer[] {
   head.writeUInt32LE(type, 0);
   head.writeUInt32LE(length, 4);
   return [head, ...body, Buffer.alloc(-length & 7)];
+}
+
+/** A record of a device model: u32 which kind, u32 which of them (there is one), then what it is about. */
+export function emulatorRecord(type: number, body: Buffer): Buffer[] {
+  const head = Buffer.alloc(8);
+  head.writeUInt32LE(QEMU_UPSTREAM, 0);
+  return record(type, head, body);
 }
 
 /** What `xl save` writes first: xl's own head and the domain's JSON configuration. */

@@ -4,14 +4,25 @@ import { pack, unpack } from 'msgpackr';
 import { RomulusError } from '../errors.ts';
 import { MAX_STATE_BYTES } from '../limits.ts';
 
-/** A change of meaning gets a new number; readers know all older ones. */
-const STATE_VERSION = 1;
+/**
+ * A change of meaning gets a new number; readers know all older ones. Version 2 has a device model, without which a guest that has
+ * one must not be started; what has none is written as version 1, which older readers know.
+ */
+const STATE_VERSIONS = { plain: 1, model: 2 } as const;
 
 /** `pages` guest frames from `gfn` on, whose pages lie from `page` on in the standby image. */
 export interface GuestRegion {
   gfn: number;
   page: number;
   pages: number;
+}
+
+/** The device model of an HVM guest, as bodies of libxl's records without their heads. */
+export interface ModelState {
+  /** EMULATOR_CONTEXT: what QEMU's own `xen-save-devices-state` writes, opaque. */
+  context: Buffer;
+  /** EMULATOR_XENSTORE_DATA: pairs of NUL-ended key and value, relative to the model's place in xenstore; mostly empty. */
+  xenstore: Buffer;
 }
 
 export interface XenState {
@@ -28,13 +39,16 @@ export interface XenState {
   tsc: Buffer;
   context: Buffer;
   params: Buffer;
+  /** Of an HVM guest; a PVH guest has none. */
+  model?: ModelState;
 }
 
 const FIELDS = ['leaves', 'msrs', 'tsc', 'context', 'params', 'absent'] as const;
 
 export function packXenState(state: XenState): Buffer {
   const regions = state.regions.map(({ gfn, page, pages }) => [gfn, page, pages]);
-  return pack({ ...state, regions, absent: absentRuns(state.absent), version: STATE_VERSION });
+  const version = state.model === undefined ? STATE_VERSIONS.plain : STATE_VERSIONS.model;
+  return pack({ ...state, regions, absent: absentRuns(state.absent), version });
 }
 
 /** Throws IMAGE_CORRUPT for anything that packXenState() could not have written. */
@@ -48,8 +62,9 @@ export function unpackXenState(packed: Buffer): XenState {
   } catch {
     throw corrupt('it does not decode');
   }
-  if (raw === null || typeof raw !== 'object' || raw.version !== STATE_VERSION)
-    throw corrupt('unknown version');
+  if (raw === null || typeof raw !== 'object') throw corrupt('it does not decode');
+  const hasModel = raw.version === STATE_VERSIONS.model;
+  if (!hasModel && raw.version !== STATE_VERSIONS.plain) throw corrupt('unknown version');
   if (!Array.isArray(raw.regions) || typeof raw.config !== 'string' || typeof raw.xenVersion !== 'string')
     throw corrupt('fields are missing');
   const regions = (raw.regions as unknown[]).map((region) => {
@@ -71,7 +86,13 @@ export function unpackXenState(packed: Buffer): XenState {
   }
   for (const field of FIELDS)
     if (field !== 'absent' && !Buffer.isBuffer(raw[field])) throw corrupt(`${field} is missing`);
+  if (hasModel !== isModelState(raw.model)) throw corrupt('its device model is malformed');
   return { ...(raw as unknown as XenState), regions, absent: bits };
+}
+
+function isModelState(value: unknown): value is ModelState {
+  const { context, xenstore } = (value ?? {}) as Partial<ModelState>;
+  return Buffer.isBuffer(context) && Buffer.isBuffer(xenstore);
 }
 
 /** Runs (first page, pages) of set bits: a guest that does not balloon has a handful. */

@@ -1,6 +1,7 @@
 /** A guest as the stream that Xen's own tools take: a save file for `xl restore`, or checkpoints for `xl migrate-receive -r`. */
 
 import {
+  emulatorRecord,
   hvmParams,
   libxcHeader,
   libxlHeader,
@@ -29,6 +30,7 @@ export function* saveFile(state: XenState, read: ReadPages): Generator<Buffer> {
 export function* saveEnd(state: XenState): Generator<Buffer> {
   yield* cpuState(state);
   yield* record(RecordType.END);
+  yield* modelRecords(state);
   yield* record(OuterType.END);
 }
 
@@ -47,6 +49,7 @@ export function* checkpoint(state: XenState, read: ReadPages, changed: PageRuns)
   yield* pageRecords(state, read, changed);
   yield* cpuState(state);
   yield* record(RecordType.CHECKPOINT);
+  yield* modelRecords(state);
   yield* record(OuterType.CHECKPOINT_END);
 }
 
@@ -67,6 +70,14 @@ function* cpuState(state: XenState): Generator<Buffer> {
   yield* record(RecordType.X86_TSC_INFO, state.tsc);
   yield* record(RecordType.HVM_CONTEXT, state.context);
   yield* hvmParams(state.params);
+}
+
+/** Of a guest that has a device model; to Xen they are an error in the stream of any other. */
+function* modelRecords({ model }: XenState): Generator<Buffer> {
+  if (model === undefined) return;
+  // libxl writes no empty one either.
+  if (model.xenstore.length > 0) yield* emulatorRecord(OuterType.EMULATOR_XENSTORE_DATA, model.xenstore);
+  yield* emulatorRecord(OuterType.EMULATOR_CONTEXT, model.context);
 }
 
 /** PAGE_DATA of the pages in these runs that have a frame; frames that are not there need not be named. */

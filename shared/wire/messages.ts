@@ -216,12 +216,15 @@ export function parseGeometry(value: unknown): Geometry {
   const ramBytes = integer(value, 'hello', 'ramBytes', MAX_RAM_BYTES, PAGE_BYTES);
   if (ramBytes % PAGE_BYTES !== 0) bad('hello', 'ramBytes');
   if (typeof value.arch !== 'string' || typeof value.hypervisor !== 'string') bad('hello', 'geometry');
+  const { deviceModel } = value;
+  if (deviceModel !== undefined && typeof deviceModel !== 'string') bad('hello', 'deviceModel');
   return {
     arch: value.arch,
     hypervisor: value.hypervisor,
     ramBytes,
     cpus: integer(value, 'hello', 'cpus', 4096, 1),
     ...(value.cpuPolicy !== undefined && { cpuPolicy: parseCpuPolicy(value.cpuPolicy) }),
+    ...(deviceModel !== undefined && { deviceModel }),
   };
 }
 

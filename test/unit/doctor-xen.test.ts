@@ -16,6 +16,7 @@ const good: XenFacts = {
   info: INFO,
   hasLibrary: (release) => release === '4.17',
   hasAddon: true,
+  deviceModel: 'qemu 7.2.22/xen',
 };
 const verdicts = (facts: XenFacts) =>
   Object.fromEntries(checkXen(facts).map(({ id, verdict }) => [id, verdict]));
@@ -27,6 +28,7 @@ describe('doctor on a Xen host', () => {
       'xen-library': 'ok',
       'xen-addon': 'ok',
       'xen-hap': 'ok',
+      'xen-model': 'ok',
       'xen-memory': 'ok',
     });
   });
@@ -36,6 +38,7 @@ describe('doctor on a Xen host', () => {
     ['no libraries of its release', { hasLibrary: () => false }, 'xen-library', 'missing', /libxen-dev/],
     ['no driver', { hasAddon: false }, 'xen-addon', 'missing', /build:xen/],
     ['no nested paging', { info: INFO.replace(' hap', '') }, 'xen-hap', 'absent', /firmware/],
+    ['no device model', { deviceModel: undefined }, 'xen-model', 'absent', /qemu-system-xen/],
     ['no memory left', { info: INFO.replace('4096', '64') }, 'xen-memory', 'missing', /mem-set/],
     ['no tools that answer', { info: undefined }, 'xen', 'missing', /xl info/],
   ])('names the command for a host with %s', (_, change, id, verdict, fix) => {

@@ -1,5 +1,6 @@
 /** The stream of a Xen guest, byte for byte where Xen's format says what a byte is. */
 
+import { pack, unpack } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import { RecordType } from '../../shared/hypervisor/xen-records.ts';
 import { packXenState, unpackXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
@@ -112,7 +113,50 @@ describe('a checkpoint', () => {
   });
 });
 
+describe('the stream of a guest with a device model', () => {
+  const context = Buffer.alloc(21, 6);
+  const hvm = (xenstore = ''): XenState => ({
+    ...state,
+    model: { context, xenstore: Buffer.from(xenstore) },
+  });
+  const EMULATOR_XENSTORE_DATA = 0x02;
+  const EMULATOR_CONTEXT = 0x03;
+
+  it("has the model's context behind the end of libxc's stream in a save file", () => {
+    const found = records(Buffer.concat([...saveFile(hvm(), read)]), xlHeaderBytes + 64).slice(-3);
+    expect(found.map(({ type }) => type)).toEqual([RecordType.END, EMULATOR_CONTEXT, 0x00]);
+    expect(found[1]?.body.toString('hex')).toBe(`0200000000000000${context.toString('hex')}`);
+  });
+
+  it('has it between CHECKPOINT and CHECKPOINT_END in each checkpoint', () => {
+    const found = records(Buffer.concat([...checkpoint(hvm(), read, [[2, 1]])]), 0);
+    expect(found.map(({ type }) => type)).toEqual([0x01, 0x08, 0x09, 0x0a, 0x0e, EMULATOR_CONTEXT, 0x04]);
+  });
+
+  it("has the model's part of xenstore before it, if there is any", () => {
+    const pairs = 'physmap/f0000000/size\x00800000\x00';
+    const found = records(Buffer.concat([...checkpoint(hvm(pairs), read, [])]), 0).slice(-3);
+    expect(found.map(({ type }) => type)).toEqual([EMULATOR_XENSTORE_DATA, EMULATOR_CONTEXT, 0x04]);
+    expect(found[0]?.body.toString('latin1')).toBe(`\x02\0\0\0\0\0\0\0${pairs}`);
+  });
+});
+
 describe("a Xen guest's state", () => {
+  it('survives packing with a device model, which no reader of old takes for one without', () => {
+    const hvm = { ...state, model: { context: Buffer.alloc(9, 1), xenstore: Buffer.alloc(0) } };
+    expect(unpackXenState(packXenState(hvm))).toMatchObject(hvm);
+    expect(unpack(packXenState(hvm))).toMatchObject({ version: 2 });
+    expect(unpack(packXenState(state))).toMatchObject({ version: 1 });
+  });
+
+  it('is refused when its device model is missing or not expected', () => {
+    const { model, ...plain } = unpack(
+      packXenState({ ...state, model: { context: Buffer.alloc(9), xenstore: Buffer.alloc(0) } }),
+    ) as XenState;
+    for (const broken of [plain, { ...plain, model: {} }, { ...plain, version: 1, model }])
+      expect(() => unpackXenState(pack(broken))).toThrow(/device model is malformed/);
+  });
+
   it('survives packing', () => {
     expect(unpackXenState(packXenState(state))).toMatchObject({ ...state, absent: state.absent });
   });

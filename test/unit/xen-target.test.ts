@@ -116,6 +116,13 @@ describe('a host that could not run the guest', () => {
     await expect(target.check(spec, geometry)).rejects.toMatchObject({ code: 'HV_UNSUPPORTED' });
   });
 
+  it("is refused when it has not the device model that the guest's devices are of", async () => {
+    await expect(target.check(spec, { ...geometry, deviceModel: 'qemu 0.1.0/xen' })).rejects.toMatchObject({
+      code: 'HV_UNSUPPORTED',
+      hint: expect.stringContaining('qemu-system-xen'),
+    });
+  });
+
   it('is taken again when it is its own standby that has the memory', async () => {
     writeFileSync(file('free'), '10');
     writeFileSync(file('incoming'), '');
