@@ -6,16 +6,18 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type Endpoint, formatEndpoint } from '../shared/config/endpoint.ts';
 import { RomulusError } from '../shared/errors.ts';
+import { MAX_FRAME_BYTES } from '../shared/limits.ts';
 import type { AgentTlsOptions } from '../shared/tls.ts';
 import { requirePeer } from '../shared/tls.ts';
 import { connectingLimits } from '../shared/wire/connecting.ts';
 import type { Hello } from '../shared/wire/messages.ts';
 import { REPLICATE_PATH, replicationServer, requireTlsOffLoopback } from '../shared/wire/socket.ts';
+import { widen } from '../shared/wire/wide-socket.ts';
 import { Receiver, type ReceiverOptions } from './receiver.ts';
 import type { Standby } from './standby.ts';
 import { type Refusal, STRANGER_LIMITS, type StrangerLimits, Strangers } from './strangers.ts';
 
-/** Connections at once; each protected VM needs one. */
+/** Connections at once, of strangers and of others; each protected VM needs one. */
 const MAX_CONNECTIONS = 4096;
 /** Node looks for late requests this often. */
 const CHECK_INTERVAL_MS = 1000;
@@ -50,11 +52,18 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
       return;
     }
-    strangers.count(socket, head);
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+    if (sockets.clients.size >= MAX_CONNECTIONS) {
+      socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n');
+      return;
+    }
+    const wide = widen(socket, head, strangers.bytes);
+    if (wide.socket !== socket) strangers.moved(wide.socket);
+    strangers.count(wide.socket, head);
+    sockets.handleUpgrade(request, wide.socket, wide.head, (webSocket) => {
       const standbyFor = async (hello: Hello) => {
-        admit(socket, hello, options);
-        strangers.known(socket);
+        admit(wide.socket, hello, options);
+        strangers.known(wide.socket);
+        wide.allow(MAX_FRAME_BYTES);
         return options.standbyFor(hello);
       };
       new Receiver(webSocket, { ...options, standbyFor });

@@ -29,6 +29,8 @@ export type Refusal = (typeof refusals)[number];
 
 interface Stranger {
   address: string;
+  /** What ends with the connection, and ends it. */
+  stream: Duplex;
   timer: NodeJS.Timeout;
   stopCounting: () => void;
 }
@@ -47,6 +49,11 @@ export class Strangers {
     this.#limits = limits;
   }
 
+  /** Bytes of WebSocket that a stranger may send. */
+  get bytes(): number {
+    return this.#limits.bytes;
+  }
+
   /** A connection came in. False, and the socket is destroyed, when there is no room for it. */
   arrived(socket: Socket): boolean {
     const address = socket.remoteAddress ?? '';
@@ -56,11 +63,21 @@ export class Strangers {
       return false;
     }
     const key = keyOf(socket);
-    const timer = setTimeout(() => this.#refuse(socket, 'late'), this.#limits.admissionMs);
-    this.#open.set(key, { address, timer, stopCounting: () => {} });
+    const timer = setTimeout(() => this.#refuse(stranger.stream, 'late'), this.#limits.admissionMs);
+    const stranger: Stranger = { address, stream: socket, timer, stopCounting: () => {} };
+    this.#open.set(key, stranger);
     this.#perAddress.set(address, fromThere + 1);
-    socket.once('close', () => this.#leave(key));
+    this.#leaveWith(socket, key);
     return true;
+  }
+
+  /** The connection goes on in another socket than it came in with. */
+  moved(socket: Socket): void {
+    const key = keyOf(socket);
+    const stranger = this.#open.get(key);
+    if (stranger === undefined) return;
+    stranger.stream = socket;
+    this.#leaveWith(socket, key);
   }
 
   /**
@@ -96,6 +113,12 @@ export class Strangers {
   #refuse(stream: Duplex, reason: Refusal): void {
     this.refused[reason] += 1;
     stream.destroy();
+  }
+
+  #leaveWith(socket: Socket, key: string): void {
+    socket.once('close', () => {
+      if (this.#open.get(key)?.stream === socket) this.#leave(key);
+    });
   }
 
   #leave(key: string): void {

@@ -10,6 +10,7 @@ import { MAX_PAYLOAD_BYTES, MAX_STATE_BYTES } from '../../shared/limits.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
 import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
+import { releaseMessage } from '../../shared/wire/slabs.ts';
 import type { StandbyDisk } from '../disk.ts';
 import type { EpochListener, FollowedImage, HeldImage } from './followed-image.ts';
 import { type Durability, Journal } from './journal.ts';
@@ -30,6 +31,12 @@ const MAX_STAGED_DISK_BYTES = 32 * 1024 * 1024;
 
 export function emptyEpoch(): StagedEpoch {
   return { ram: [], state: [], disk: [], diskBytes: 0, diskInJournal: false };
+}
+
+/** Its payloads are where they belong. Those of an epoch that fails are left to the collector. */
+function release(staged: StagedEpoch): void {
+  for (const payloads of [staged.ram, staged.state, staged.disk])
+    for (const each of payloads) releaseMessage(each);
 }
 
 export interface ImageOptions {
@@ -161,9 +168,13 @@ export class StandbyImage implements FollowedImage {
     this.#stateDigest = 0n;
   }
 
-  /** Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. */
+  /**
+   * Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. The
+   * memory of the message is then the image's, which gives it back.
+   */
   async stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): Promise<void> {
     const decoded = await decompressPayload(chunk.codec, chunk.rawBytes, payload);
+    if (decoded !== payload) releaseMessage(payload);
     if (chunk.region === Region.disk) {
       if (this.disk === undefined)
         throw new RomulusError('WIRE_FRAME', 'a chunk of a disk this guest does not have');
@@ -191,7 +202,10 @@ export class StandbyImage implements FollowedImage {
 
   /** Pre-copy: applied at once, while the image is not promotable. */
   applyPrecopy(staged: StagedEpoch): Promise<void> {
-    return this.#exclusive(() => this.#write(staged, 0));
+    return this.#exclusive(async () => {
+      await this.#write(staged, 0);
+      release(staged);
+    });
   }
 
   /** The epoch's commit record is written; from here a restart comes back to it. */
@@ -211,6 +225,7 @@ export class StandbyImage implements FollowedImage {
       }
       this.#recordApplied(commit);
       for (const follower of this.#followers) await follower(this.#held(), staged.ram);
+      release(staged);
     });
   }
 

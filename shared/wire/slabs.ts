@@ -1,0 +1,30 @@
+/** Memory that large messages are received into: given out again as soon as a message is done with, and else left to the collector. */
+
+import { MAX_PAYLOAD_BYTES } from '../limits.ts';
+
+/** A chunk with its head, and the WebSocket header before it. */
+export const SLAB_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024;
+/** Kept for later, by all connections of this process together. */
+const MAX_SPARES = 8;
+
+const spares: Buffer[] = [];
+/** Slabs given out, by what their views have in common. */
+const lent = new WeakMap<ArrayBufferLike, Buffer>();
+
+/** Room for a message of so many bytes, at most MAX_FRAME_BYTES and its header. Its content is undefined. */
+export function takeSlab(bytes: number): Buffer {
+  if (bytes > SLAB_BYTES) return Buffer.allocUnsafeSlow(bytes);
+  const slab = spares.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+  lent.set(slab.buffer, slab);
+  return slab;
+}
+
+/**
+ * Nothing reads this message any more: the slab it lies in, if it does, will be written over. Whoever forgets to say so
+ * costs an allocation; whoever says so too early lets the next message damage this one.
+ */
+export function releaseMessage(message: Buffer): void {
+  const slab = lent.get(message.buffer);
+  if (slab === undefined || !lent.delete(slab.buffer)) return;
+  if (spares.length < MAX_SPARES) spares.push(slab);
+}
