@@ -26,9 +26,9 @@ const COMMITTED = /^epoch-(\d+)\.committed$/;
 /** `memory`: survives the agent. `disk`: fsynced before the acknowledgement, survives the host. */
 export type Durability = 'memory' | 'disk';
 
-/** One is staged while the one before is applied: a third would only take memory. */
-const MAX_SPARES = 2;
-const MAX_SPARE_BYTES = 8 * 1024 * 1024;
+/** Kept to be written over, together: as much as is staged while earlier epochs wait to be applied. */
+const MAX_SPARES = 16;
+const MAX_SPARE_BYTES = 16 * 1024 * 1024;
 
 export class Journal {
   readonly #dir: string;
@@ -37,7 +37,8 @@ export class Journal {
   /** Bytes of committed epochs. */
   readonly #committed = new Map<Epoch, number>();
   /** Files that have served and are written over: giving tmpfs pages back and asking for others takes longer than the copy. */
-  #spares: string[] = [];
+  #spares: { path: string; bytes: number }[] = [];
+  #spareBytes = 0;
 
   constructor(dir: string, durability: Durability) {
     this.#dir = dir;
@@ -90,20 +91,23 @@ export class Journal {
     const bytes = this.#committed.get(epoch);
     this.#committed.delete(epoch);
     // On a disk a host that lost power may still know the file by the name it had, with what was written over it since.
-    const reusable = bytes !== undefined && bytes <= MAX_SPARE_BYTES && this.#durability === 'memory';
-    if (!reusable || this.#spares.length >= MAX_SPARES || !existsSync(path)) {
+    const reusable = bytes !== undefined && this.#durability === 'memory' && existsSync(path);
+    const fits = this.#spares.length < MAX_SPARES && this.#spareBytes + (bytes ?? 0) <= MAX_SPARE_BYTES;
+    if (!reusable || !fits) {
       rmSync(path, { force: true });
       return;
     }
     const spare = this.#path(epoch, 'spare');
     renameSync(path, spare);
-    this.#spares.push(spare);
+    this.#spares.push({ path: spare, bytes });
+    this.#spareBytes += bytes;
   }
 
   /** After a restart: partial epochs are removed, committed ones listed in order. */
   recover(): Epoch[] {
     const committed: Epoch[] = [];
     this.#spares = [];
+    this.#spareBytes = 0;
     for (const file of readdirSync(this.#dir)) {
       if (STAGED.test(file) || SPARE.test(file)) rmSync(join(this.#dir, file));
       const match = COMMITTED.exec(file);
@@ -149,7 +153,8 @@ export class Journal {
     const path = this.#path(epoch, 'part');
     const spare = this.#spares.pop();
     if (spare === undefined) return openSync(path, 'w', 0o600);
-    renameSync(spare, path);
+    this.#spareBytes -= spare.bytes;
+    renameSync(spare.path, path);
     return openSync(path, 'r+');
   }
 
