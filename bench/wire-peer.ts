@@ -1,7 +1,8 @@
-/** The other process of the wire benchmark: a backup that receives epochs, and a raw TCP port that answers each MiB. */
+/** The other process of the wire benchmark: a backup that receives epochs, and two ports that only answer what came, raw TCP and `ws`. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -9,6 +10,10 @@ import { ReplayTarget } from '../backup/hypervisor/replay.ts';
 import { listen } from '../backup/listener.ts';
 import { Standby } from '../backup/standby.ts';
 import { TermFile } from '../shared/control/terms.ts';
+import { MAX_FRAME_BYTES } from '../shared/limits.ts';
+import { releaseMessage } from '../shared/wire/slabs.ts';
+import { replicationServer } from '../shared/wire/socket.ts';
+import { widen } from '../shared/wire/wide-socket.ts';
 
 /** Answers one byte for each `unit` bytes that came. */
 function rawPort(unit: number): Promise<number> {
@@ -20,6 +25,26 @@ function rawPort(unit: number): Promise<number> {
       for (; left <= 0; left += unit) socket.write('a');
     });
   });
+  return open(server);
+}
+
+/** Answers each message, received as a backup receives it. */
+function webSocketPort(): Promise<number> {
+  const sockets = replicationServer();
+  const server = createHttpServer();
+  server.on('upgrade', (request, socket: Socket, head) => {
+    const wide = widen(socket, head, MAX_FRAME_BYTES);
+    sockets.handleUpgrade(request, wide.socket, wide.head, (webSocket) => {
+      webSocket.on('message', (message: Buffer) => {
+        releaseMessage(message);
+        webSocket.send('a');
+      });
+    });
+  });
+  return open(server);
+}
+
+function open(server: Server): Promise<number> {
   return new Promise((resolve) => {
     server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
   });
@@ -51,4 +76,8 @@ process.once('disconnect', () => {
   for (const each of [dir, image]) rmSync(each, { recursive: true, force: true });
   process.exit(0);
 });
-process.send?.({ agentPort: listener.endpoint.port, rawPort: await rawPort(Number(process.argv[2])) });
+process.send?.({
+  agentPort: listener.endpoint.port,
+  rawPort: await rawPort(Number(process.argv[2])),
+  webSocketPort: await webSocketPort(),
+});

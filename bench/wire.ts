@@ -1,4 +1,4 @@
-/** Epochs of 1 MiB acknowledged from agent to agent, and their rate, beside a raw TCP loop between the same processes. */
+/** Epochs of 1 MiB acknowledged from agent to agent, and their rate, beside raw TCP and `ws` alone between the same processes. */
 
 import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { WebSocket } from 'ws';
 import { Capture } from '../primary/epoch/capture.ts';
 import { packEpoch, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
 import { Session } from '../primary/session.ts';
@@ -14,6 +15,7 @@ import { Samples } from '../shared/samples.ts';
 import { PAGE_BYTES } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
+import { dial } from '../shared/wire/socket.ts';
 import { WrittenMemory } from './written-memory.ts';
 
 const MiB = 1024 * 1024;
@@ -26,10 +28,12 @@ const WARM_UP = 50;
 interface Ports {
   agentPort: number;
   rawPort: number;
+  webSocketPort: number;
 }
 
 export interface WireRow {
-  method: 'raw-tcp' | 'romulus';
+  /** websocket: the same bytes as messages of `ws` and nothing else, which is what the protocol allows. */
+  method: 'raw-tcp' | 'websocket' | 'romulus';
   what: 'round-trip' | 'rate';
   bytes: number;
   count: number;
@@ -52,14 +56,23 @@ export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<W
     const [ports] = (await Promise.race([once(child, 'message'), ended])) as [Ports];
     const raw = connect({ port: ports.rawPort, host: '127.0.0.1', noDelay: true });
     await once(raw, 'connect');
+    const webSocket = await dial(
+      { host: '127.0.0.1', port: ports.webSocketPort },
+      undefined,
+      (socket) => socket,
+    );
     const agent = await AgentEnd.open(ports.agentPort);
+    const data = Buffer.alloc(unit, 1);
     const rows: WireRow[] = [
-      await roundTrips('raw-tcp', unit, epochs, () => rawRound(raw, Buffer.alloc(unit, 1))),
+      await roundTrips('raw-tcp', unit, epochs, () => rawRound(raw, data)),
+      await roundTrips('websocket', unit, epochs, () => messageRound(webSocket, data)),
       await roundTrips('romulus', unit, epochs, () => agent.epoch()),
-      await rate('raw-tcp', rateMiB, (count) => rawBurst(raw, Buffer.alloc(unit, 1), count)),
+      await rate('raw-tcp', rateMiB, (count) => rawBurst(raw, data, count)),
+      await rate('websocket', rateMiB, (count) => messageBurst(webSocket, data, count)),
       await rate('romulus', rateMiB, (count) => agent.burst(count)),
     ];
     raw.destroy();
+    webSocket.terminate();
     agent.close();
     return rows;
   } finally {
@@ -176,6 +189,28 @@ async function rawBurst(socket: Socket, data: Buffer, count: number): Promise<nu
   for (let i = 0; i < count; i++) if (!socket.write(data)) await once(socket, 'drain');
   await acked;
   socket.removeAllListeners('data');
+  return performance.now() - began;
+}
+
+async function messageRound(socket: WebSocket, data: Buffer): Promise<number> {
+  const began = performance.now();
+  socket.send(data);
+  await once(socket, 'message');
+  return (performance.now() - began) * 1000;
+}
+
+async function messageBurst(socket: WebSocket, data: Buffer, count: number): Promise<number> {
+  let left = count;
+  const began = performance.now();
+  const acked = new Promise<void>((resolve) => {
+    socket.on('message', () => {
+      left -= 1;
+      if (left === 0) resolve();
+    });
+  });
+  for (let i = 0; i < count; i++) await new Promise((taken) => socket.send(data, taken));
+  await acked;
+  socket.removeAllListeners('message');
   return performance.now() - began;
 }
 

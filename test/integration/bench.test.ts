@@ -39,12 +39,14 @@ describe('romulus bench', () => {
     expect(benchText('delta', rows)).toContain('XBZRLE');
   });
 
-  it('wire acknowledges epochs between two processes, beside raw TCP', async () => {
+  it('wire acknowledges epochs between two processes, beside raw TCP and WebSocket alone', async () => {
     const rows = await benchWire({ epochs: 5, rateMiB: 8 });
     expect(rows.map(({ method, what }) => `${method} ${what}`)).toEqual([
       'raw-tcp round-trip',
+      'websocket round-trip',
       'romulus round-trip',
       'raw-tcp rate',
+      'websocket rate',
       'romulus rate',
     ]);
     for (const row of rows) expect(row.roundTripUs?.p50 ?? row.gbPerS).toBeGreaterThan(0);
