@@ -318,10 +318,17 @@ export interface NativeEngine {
   /** Throws EBUSY when another process has the image open, ENOENT without image and createBytes, EINVAL for what is no disk. */
   openDisk(options: DiskOptions): Disk;
   /**
-   * Sends one rtnetlink request and returns the kernel's first answer. With `untilMs`, throws ETIME instead of sending once
-   * bootTimeMs() has reached it.
+   * Sends one netlink request and returns the kernel's first answer. With `untilMs`, throws ETIME instead of sending once
+   * bootTimeMs() has reached it. `protocol` is rtnetlink's (0) if not given.
    */
-  netlinkRequest(request: Uint8Array, untilMs?: number): Buffer;
+  netlinkRequest(request: Uint8Array, untilMs?: number, protocol?: number): Buffer;
+  /** Sends an Ethernet frame from an interface of this host; throws ENODEV, ENETDOWN, EPERM. */
+  sendFrame(interfaceName: string, frame: Uint8Array): void;
+  /**
+   * Connects to an NBD server's unix socket, up to where requests begin: for the kernel's client to take over. Whoever
+   * calls closes `fd`. Throws ENOENT, ECONNREFUSED, EPROTO, ETIMEDOUT.
+   */
+  connectNbd(socketPath: string, exportName: string): { fd: number; sizeBytes: number; flags: number };
   /** CLOCK_BOOTTIME in ms: the one clock of promises and permits, which goes on while the machine sleeps. */
   bootTimeMs(): number;
   /** fsync and friends are Node's; this gives instruction sets and the kernels chosen. */

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "../disk/nbd_client.h"
 #include "../engine/clock.h"
 #include "../engine/crc32c.h"
 #include "args.h"
@@ -359,6 +360,21 @@ void DiskBinding::end(const Napi::CallbackInfo&) {
   core_.reset();
   buffers_.clear();
   on_pressure_.Release();
+}
+
+Napi::Value connect_nbd(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  disk::nbd::Export found;
+  const Status status = disk::nbd::connect(info[0].ToString().Utf8Value(), info[1].ToString().Utf8Value(), found);
+  if (!status.ok()) {
+    make_error(env, status).ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  auto result = Napi::Object::New(env);
+  result.Set("fd", Napi::Number::New(env, found.fd));
+  result.Set("sizeBytes", number(env, found.disk_bytes));
+  result.Set("flags", Napi::Number::New(env, found.flags));
+  return result;
 }
 
 }  // namespace romulus::binding

@@ -63,4 +63,7 @@ class DiskBinding : public Napi::ObjectWrap<DiskBinding> {
   bool taking_ = false;
 };
 
+/** A connection to an NBD server, for the kernel's client to take over. */
+Napi::Value connect_nbd(const Napi::CallbackInfo& info);
+
 }  // namespace romulus::binding

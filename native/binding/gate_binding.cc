@@ -1,9 +1,12 @@
 /** Every call only takes the relay's lock for a moment, so all run on the calling thread. */
 #include "gate_binding.h"
 
+#include <linux/netlink.h>
+
 #include <cerrno>
 
 #include "../gate/netlink.h"
+#include "../gate/packet.h"
 #include "args.h"
 #include "module.h"
 
@@ -154,13 +157,23 @@ Napi::Value netlink_request(const Napi::CallbackInfo& info) {
     const double until_ms = info[1].As<Napi::Number>();
     until_ns = until_ms <= 0 ? 0 : static_cast<uint64_t>(std::fmin(until_ms, 9e12) * kNsPerMs);
   }
+  const int protocol = info[2].IsNumber() ? info[2].As<Napi::Number>().Int32Value() : NETLINK_ROUTE;
   uint8_t answer[gate::kAnswerBytes];
   size_t bytes = 0;
-  if (const Status status = gate::netlink_request(request, until_ns, answer, bytes); !status.ok()) {
+  if (const Status status = gate::netlink_request(protocol, request, until_ns, answer, bytes); !status.ok()) {
     make_error(env, status).ThrowAsJavaScriptException();
     return env.Undefined();
   }
   return Napi::Buffer<uint8_t>::Copy(env, answer, bytes);
+}
+
+Napi::Value send_frame(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::span<const uint8_t> frame;
+  if (!to_bytes(env, info[1], "frame", frame)) return env.Undefined();
+  const Status status = gate::send_frame(info[0].ToString().Utf8Value(), frame);
+  if (!status.ok()) make_error(env, status).ThrowAsJavaScriptException();
+  return env.Undefined();
 }
 
 Napi::Value boot_time_ms(const Napi::CallbackInfo& info) { return ms(info.Env(), gate::boot_ns()); }

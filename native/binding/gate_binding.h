@@ -32,8 +32,11 @@ class RelayBinding : public Napi::ObjectWrap<RelayBinding> {
   Napi::ThreadSafeFunction on_event_;
 };
 
-/** One rtnetlink request; returns the first answer's bytes. */
+/** One netlink request, to rtnetlink unless another protocol is named; returns the first answer's bytes. */
 Napi::Value netlink_request(const Napi::CallbackInfo& info);
+
+/** Sends a frame from an interface. */
+Napi::Value send_frame(const Napi::CallbackInfo& info);
 
 /** CLOCK_BOOTTIME in milliseconds. */
 Napi::Value boot_time_ms(const Napi::CallbackInfo& info);

@@ -81,6 +81,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("openDisk", DiskBinding::open);
   export_function("openRelay", RelayBinding::open);
   export_function("netlinkRequest", netlink_request);
+  export_function("sendFrame", send_frame);
+  export_function("connectNbd", connect_nbd);
   export_function("bootTimeMs", boot_time_ms);
   export_function("cpu", cpu);
   return exports;

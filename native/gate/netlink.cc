@@ -18,9 +18,9 @@ constexpr timeval kAnswerTimeout{1, 0};
 
 }  // namespace
 
-Status netlink_request(std::span<const uint8_t> request, uint64_t until_ns, std::span<uint8_t> answer,
+Status netlink_request(int protocol, std::span<const uint8_t> request, uint64_t until_ns, std::span<uint8_t> answer,
                        size_t& answer_bytes) noexcept {
-  const int socket = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  const int socket = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (socket < 0) return {errno, "cannot open a netlink socket"};
   setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &kAnswerTimeout, sizeof kAnswerTimeout);
   Status status;

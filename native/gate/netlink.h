@@ -1,4 +1,4 @@
-/** One request to the kernel over rtnetlink, and its first answer. The messages are made and read by shared/net/netlink.ts. */
+/** One request to the kernel over netlink, and its first answer. The messages are made and read by shared/net/. */
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace romulus::gate {
 inline constexpr size_t kAnswerBytes = 8192;
 
 /**
- * Sends `request` unless boot_ns() has reached `until_ns` (ETIME then: a permit that ran out), and reads one answer into
+ * Sends `request` to a protocol of netlink (NETLINK_ROUTE, NETLINK_GENERIC) unless boot_ns() has reached `until_ns` (ETIME then: a permit that ran out), and reads one answer into
  * `answer` (kAnswerBytes), whose length it sets.
  */
-Status netlink_request(std::span<const uint8_t> request, uint64_t until_ns, std::span<uint8_t> answer,
+Status netlink_request(int protocol, std::span<const uint8_t> request, uint64_t until_ns, std::span<uint8_t> answer,
                        size_t& answer_bytes) noexcept;
 
 }  // namespace romulus::gate

@@ -1,6 +1,8 @@
 /** The disk's bookkeeping: which bytes belong to which epoch, what the dirty map says, and what outlives the process. */
 
+import { closeSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
+import { engine } from '../../native/index.ts';
 import { BLOCK_BYTES, recordsOf, TestDisk } from '../support/disk.ts';
 import { type NbdClient, NbdError, NbdFlag } from '../support/nbd-client.ts';
 
@@ -218,6 +220,19 @@ describe('a replicated disk', () => {
     payload.writeUInt32LE(0, 20);
     await expect(disk.disk.expect(payload)).rejects.toMatchObject({ code: 'EBADMSG' });
     expect(disk.bytes().equals(filled(SIZE, 0))).toBe(true);
+  });
+
+  it('is connected to for the kernel up to where requests begin, by its own name only', async () => {
+    const disk = make();
+    const { fd, sizeBytes, flags } = engine().connectNbd(disk.socket, 'test');
+    const [hasFlags, flush, fua] = [1, 1 << 2, 1 << 3];
+    expect(sizeBytes).toBe(SIZE);
+    expect(flags & (hasFlags | flush | fua)).toBe(hasFlags | flush | fua);
+    expect(disk.disk.counts().connections).toBe(1);
+    closeSync(fd);
+    while (disk.disk.counts().connections > 0) await new Promise(setImmediate);
+    expect(() => engine().connectNbd(disk.socket, 'another')).toThrow(/hung up/);
+    expect(() => engine().connectNbd(`${disk.socket}.not`, 'test')).toThrow(/ENOENT/);
   });
 
   it('is opened by one process at a time', () => {
