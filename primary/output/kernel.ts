@@ -1,15 +1,14 @@
 /** Output gate in the kernel: the `plug` queueing discipline, behind the interface of a Xen vif or a tap of QEMU's own. */
 
-import { existsSync } from 'node:fs';
 import { engine } from '../../native/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { MAX_HELD_BYTES } from '../../shared/limits.ts';
-import { ifbName, interfaceIndex, redirectCommands, runAll } from '../../shared/net/ifb.ts';
+import { ifbName, interfaceIndex, makeIfb, redirect, removeIfb } from '../../shared/net/ifb.ts';
 import {
   changePlug,
   createPlug,
-  deletePlug,
   getQdisc,
+  PLUG_HANDLES,
   PlugAction,
   type PlugActionId,
   parseAcknowledgement,
@@ -18,6 +17,8 @@ import {
 import type { Epoch } from '../../shared/vm.ts';
 import type { Held, OutputGate } from './gate.ts';
 import { PlugQueue } from './plug-queue.ts';
+
+const EEXIST = 17;
 
 /** Sends one request and returns the answer; with `untilMs`, throws `code` ETIME once that time of CLOCK_BOOTTIME has come. */
 export type SendRequest = (request: Buffer, untilMs?: number) => Buffer;
@@ -47,10 +48,13 @@ export class KernelGate implements OutputGate {
     this.#send = send;
   }
 
+  /** Plugged before anything is redirected to it: at no moment does output pass that a dead agent's gate held. */
   attach(): void {
+    interfaceIndex(this.#device); // says so when there is none
     const ifb = ifbName(this.#device);
-    if (!existsSync(`/sys/class/net/${ifb}`)) runAll(redirectCommands(this.#device, ifb));
+    makeIfb(ifb);
     this.attachTo(interfaceIndex(ifb));
+    redirect(this.#device, ifb);
   }
 
   /**
@@ -60,8 +64,10 @@ export class KernelGate implements OutputGate {
   attachTo(ifindex: number): void {
     this.#ifindex = ifindex;
     this.#queue.reset();
-    this.#send(deletePlug(ifindex, this.#next()));
-    this.#acknowledged(createPlug(ifindex, this.#next()));
+    const [first, second] = PLUG_HANDLES;
+    const error = this.#answered(createPlug(ifindex, this.#next(), first));
+    if (error === EEXIST) this.#acknowledged(createPlug(ifindex, this.#next(), second));
+    else this.#refuse(error);
     this.#change(PlugAction.limit, MAX_HELD_BYTES);
   }
 
@@ -111,9 +117,11 @@ export class KernelGate implements OutputGate {
     this.#onPressure = listener;
   }
 
-  /** Leaves the queue as it is: plugged stays plugged, for the next agent. */
+  /** Leaves a queue that holds back as it is, for the next agent; one that lets all pass is taken away. */
   detach(): void {
+    const made = this.#ifindex !== undefined && this.#queue.open;
     this.#ifindex = undefined;
+    if (made) removeIfb(this.#device, ifbName(this.#device));
   }
 
   #change(action: PlugActionId, limitBytes = 0, untilMs?: number): void {
@@ -121,7 +129,14 @@ export class KernelGate implements OutputGate {
   }
 
   #acknowledged(request: Buffer, untilMs?: number): void {
-    const error = parseAcknowledgement(this.#send(request, untilMs), this.#sequence);
+    this.#refuse(this.#answered(request, untilMs));
+  }
+
+  #answered(request: Buffer, untilMs?: number): number {
+    return parseAcknowledgement(this.#send(request, untilMs), this.#sequence);
+  }
+
+  #refuse(error: number): void {
     if (error === 0) return;
     throw new RomulusError(
       'PREREQUISITE',

@@ -13,6 +13,11 @@ export class PlugQueue {
   #sealed: Epoch | undefined;
   #open = false;
 
+  /** True while everything passes. */
+  get open(): boolean {
+    return this.#open;
+  }
+
   seal(epoch: Epoch): PlugActionId[] {
     this.#open = false;
     if (this.#sealed === undefined) {

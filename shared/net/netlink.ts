@@ -7,21 +7,31 @@ export const PlugAction = { buffer: 0, releaseOne: 1, releaseIndefinite: 2, limi
 export type PlugActionId = (typeof PlugAction)[keyof typeof PlugAction];
 
 const NEW_QDISC = 36;
-const DELETE_QDISC = 37;
 const GET_QDISC = 38;
-const FLAG = { request: 0x1, ack: 0x4, echo: 0x8, exclusive: 0x200, create: 0x400 } as const;
+const FLAG = { request: 0x1, ack: 0x4, echo: 0x8, replace: 0x100, exclusive: 0x200, create: 0x400 } as const;
 const ROOT = 0xffffffff;
 const ATTRIBUTE = { kind: 1, options: 2, stats: 3 } as const;
 const ERROR = 2;
 const HEADER_BYTES = 16;
 const TCMSG_BYTES = 20;
+/** Where struct tcmsg has the handle. */
+const HANDLE_OFFSET = 8;
 /** Where struct tc_stats has the packets and bytes that wait. */
 const STATS = { qlen: 28, backlog: 32, bytes: 36 } as const;
 
-/** Makes `plug` the root discipline of an interface; it is plugged from then on. EEXIST when one is there. */
-export function createPlug(ifindex: number, sequence: number): Buffer {
-  const flags = FLAG.request | FLAG.ack | FLAG.create | FLAG.exclusive;
-  return message(NEW_QDISC, flags, sequence, ifindex, [attribute(ATTRIBUTE.kind, text('plug'))]);
+/** Two names for a discipline, so that one can take the place of the other. */
+export const PLUG_HANDLES = [0x10000, 0x20000] as const;
+
+/**
+ * Makes a new `plug` the root discipline of an interface; it is plugged from then on. One of another handle makes way for it
+ * within the same step: what it holds is thrown away, and nothing passes between the old and the new. EEXIST when the one
+ * that is there has this handle.
+ */
+export function createPlug(ifindex: number, sequence: number, handle: number): Buffer {
+  const flags = FLAG.request | FLAG.ack | FLAG.create | FLAG.replace | FLAG.exclusive;
+  const request = message(NEW_QDISC, flags, sequence, ifindex, [attribute(ATTRIBUTE.kind, text('plug'))]);
+  request.writeUInt32LE(handle, HEADER_BYTES + HANDLE_OFFSET);
+  return request;
 }
 
 /** `limitBytes` counts with `limit` alone. */
@@ -33,11 +43,6 @@ export function changePlug(ifindex: number, sequence: number, action: PlugAction
     attribute(ATTRIBUTE.kind, text('plug')),
     attribute(ATTRIBUTE.options, options),
   ]);
-}
-
-/** Removes the root discipline; what a plugged one holds is thrown away. */
-export function deletePlug(ifindex: number, sequence: number): Buffer {
-  return message(DELETE_QDISC, FLAG.request | FLAG.ack, sequence, ifindex, []);
 }
 
 /** Asks for the root discipline of an interface. Without `echo` the kernel tells all who listen to changes, but not who asked. */

@@ -1,7 +1,7 @@
 /** The gate contract for the kernel's own `plug`, the whole way: tap, redirection, IFB device, queue, and out on this host. */
 
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { engine } from '../../native/index.ts';
 import { KernelGate } from '../../primary/output/kernel.ts';
@@ -9,6 +9,10 @@ import { ifbName } from '../../shared/net/ifb.ts';
 import { gateContract } from '../contract/gate.ts';
 import { makeRelay, TAP } from '../support/relay.ts';
 import { datagramFrame } from '../support/tap.ts';
+
+function receivedOn(device: string): number {
+  return Number(readFileSync(`/sys/class/net/${device}/statistics/rx_packets`, 'utf8'));
+}
 
 /** A relay that lets all pass stands for the guest: what it writes into the tap is what the kernel gate must hold. */
 async function makeKernelGate() {
@@ -25,7 +29,8 @@ async function makeKernelGate() {
   const dispose = async () => {
     gate.detach();
     await disposeWire();
-    execFileSync('ip', ['link', 'delete', ifbName(TAP)]); // the tap went with the relay
+    // The tap went with the relay; the IFB device stays where its queue held back.
+    if (existsSync(`/sys/class/net/${ifbName(TAP)}`)) execFileSync('ip', ['link', 'delete', ifbName(TAP)]);
   };
   return { gate, guest, outside, send, dispose };
 }
@@ -47,6 +52,36 @@ describe('the kernel gate, on sch_plug', () => {
     await outside.hears(0);
     expect(outside.heard).toEqual([]);
     next.detach();
+    await dispose();
+  });
+
+  it('lets nothing past while another agent takes its place, again and again', async () => {
+    const { gate, guest, outside, send, dispose } = await makeKernelGate();
+    const [rounds, burst] = [20, 50];
+    const before = receivedOn(TAP);
+    for (let round = 0; round < rounds; round++) {
+      const sent = guest.send(...Array.from({ length: burst }, () => datagramFrame('unheard')));
+      gate.attach();
+      await sent;
+    }
+    while (receivedOn(TAP) - before < rounds * burst) await new Promise(setImmediate);
+    await send('the last of them');
+    gate.discard();
+    gate.openUnprotected();
+    await send('end');
+    expect(await outside.hears(1)).toEqual(['end']);
+    await dispose();
+  });
+
+  it('is gone, with its device, when it lets go while all passes', async () => {
+    const { gate, outside, send, dispose } = await makeKernelGate();
+    gate.openUnprotected();
+    gate.detach();
+    expect(existsSync(`/sys/class/net/${ifbName(TAP)}`)).toBe(false);
+    gate.attach();
+    gate.openUnprotected();
+    await send('heard');
+    expect(await outside.hears(1)).toEqual(['heard']);
     await dispose();
   });
 

@@ -2,9 +2,9 @@
 
 import { PlugAction } from '../../shared/net/netlink.ts';
 
-const DELETE_QDISC = 37;
 const GET_QDISC = 38;
 const OPTIONS_OFFSET = 16 + 20 + 12;
+const HANDLE_OFFSET = 16 + 8;
 const CREATE = 0x400;
 const ECHO = 0x8;
 const ENOENT = 2;
@@ -13,7 +13,7 @@ const EEXIST = 17;
 export class FakePlug {
   readonly out: string[] = [];
   #queue: string[] = [];
-  #exists = false;
+  #handle = 0;
   #open = false;
   /** Packets of the epoch that the last BUFFER closed, and packets of the one going on. */
   #closed = 0;
@@ -30,27 +30,21 @@ export class FakePlug {
     const sequence = request.readUInt32LE(8);
     const type = request.readUInt16LE(4);
     if (type === GET_QDISC && request.readUInt16LE(6) & ECHO) return this.#figures(sequence);
-    if (type === DELETE_QDISC) return acknowledgement(sequence, this.#delete());
-    if (request.readUInt16LE(6) & CREATE) return acknowledgement(sequence, this.#create());
+    const flags = request.readUInt16LE(6);
+    if (flags & CREATE) return acknowledgement(sequence, this.#create(request.readUInt32LE(HANDLE_OFFSET)));
     return acknowledgement(
       sequence,
-      this.#exists ? this.#act(request.readInt32LE(OPTIONS_OFFSET + 4)) : ENOENT,
+      this.#handle !== 0 ? this.#act(request.readInt32LE(OPTIONS_OFFSET + 4)) : ENOENT,
     );
   };
 
-  #create(): number {
-    if (this.#exists) return EEXIST;
-    this.#exists = true;
-    return 0;
-  }
-
-  #delete(): number {
-    const existed = this.#exists;
-    this.#exists = false;
+  #create(handle: number): number {
+    if (this.#handle === handle) return EEXIST;
+    this.#handle = handle;
     this.#open = false;
     this.#queue = [];
     this.#closed = this.#current = this.#mayGo = 0;
-    return existed ? 0 : ENOENT;
+    return 0;
   }
 
   #act(action: number): number {

@@ -12,7 +12,8 @@ import { isAddress, isInterfaceName, isMac } from '../../shared/net/names.ts';
 import {
   changePlug,
   createPlug,
-  deletePlug,
+  getQdisc,
+  PLUG_HANDLES,
   PlugAction,
   parseAcknowledgement,
 } from '../../shared/net/netlink.ts';
@@ -76,12 +77,12 @@ describe('names', () => {
 });
 
 describe('plug messages', () => {
-  const tcmsg = (ifindex: string) => `00000000${ifindex}00000000ffffffff00000000`;
+  const tcmsg = (ifindex: string, handle: string) => `00000000${ifindex}${handle}ffffffff00000000`;
   const kind = '09000100706c756700000000';
 
-  it('make the discipline with request, ack, create and exclusive', () => {
-    const expected = `30000000240005060500000000000000${tcmsg('07000000')}${kind}`;
-    expect(createPlug(7, 5).toString('hex')).toBe(expected);
+  it('make the discipline with request, ack, create, replace and exclusive: anew, in place of one of another handle', () => {
+    const expected = `30000000240005070500000000000000${tcmsg('07000000', '00000100')}${kind}`;
+    expect(createPlug(7, 5, PLUG_HANDLES[0]).toString('hex')).toBe(expected);
   });
 
   it('carry action and limit unnested, in 60 bytes', () => {
@@ -100,6 +101,6 @@ describe('plug messages', () => {
     answer.writeInt32LE(-17, 16);
     expect(parseAcknowledgement(answer, 6)).toBe(17);
     expect(() => parseAcknowledgement(answer, 7)).toThrow('netlink answered 6');
-    expect(() => parseAcknowledgement(deletePlug(7, 6), 6)).toThrow('no acknowledgement');
+    expect(() => parseAcknowledgement(getQdisc(7, 6), 6)).toThrow('no acknowledgement');
   });
 });
