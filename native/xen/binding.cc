@@ -54,7 +54,9 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
                                           InstanceMethod<&DomainBinding::resume>("resume"),
                                           InstanceMethod<&DomainBinding::info>("info"),
                                           InstanceMethod<&DomainBinding::close>("close"),
+                                          InstanceMethod<&DomainBinding::copy_by_mapping>("copyByMapping"),
                                           InstanceAccessor<&DomainBinding::standing>("standing"),
+                                          InstanceAccessor<&DomainBinding::down_ms>("downMs"),
                                       });
     constructor = Napi::Persistent(type);
     constructor.SuppressDestruct();
@@ -100,6 +102,27 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
     if (domain_ == nullptr) throw Napi::Error::New(call.Env(), "this XenDomain is closed");
     return Task<Result>::start(call.Env(), turn_, Value(), [domain = domain_, work] { return work(*domain); }, convert);
   }
+  /**
+   * The same, at once and on this thread if the guest is suspended and no other call under way: what then takes microseconds
+   * is not worth two changes of thread in the guest's pause.
+   */
+  template <typename Result, typename Work, typename Convert>
+  Napi::Value run_in_pause(const Napi::CallbackInfo& call, Work work, Convert convert) {
+    if (domain_ != nullptr) {
+      const std::unique_lock lock(*turn_, std::try_to_lock);
+      if (lock.owns_lock() && domain_->suspended()) {
+        const Napi::Promise::Deferred deferred(call.Env());
+        try {
+          Result result = work(*domain_);
+          deferred.Resolve(convert(call.Env(), result));
+        } catch (const Error& error) {
+          deferred.Reject(to_js(call.Env(), error.what(), error.code()).Value());
+        }
+        return deferred.Promise();
+      }
+    }
+    return run<Result>(call, work, convert);
+  }
   template <typename Work>
   Napi::Value run_void(const Napi::CallbackInfo& call, Work work) {
     return run<bool>(call, [work](Domain& domain) { return work(domain), true; },
@@ -121,11 +144,11 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
     return run_void(call, [limit_ms](Domain& domain) { domain.suspend(limit_ms); });
   }
   Napi::Value take_dirty(const Napi::CallbackInfo& call) {
-    return run<PageBits>(call, [](Domain& domain) { return domain.take_dirty(); },
-                         [](Napi::Env env, PageBits& bits) -> Napi::Value { return buffer_of(env, bits); });
+    return run_in_pause<PageBits>(call, [](Domain& domain) { return domain.take_dirty(); },
+                                  [](Napi::Env env, PageBits& bits) -> Napi::Value { return buffer_of(env, bits); });
   }
   Napi::Value state(const Napi::CallbackInfo& call) {
-    return run<DomainState>(call, [](Domain& domain) { return DomainState(domain.state()); }, state_of);
+    return run_in_pause<DomainState>(call, [](Domain& domain) { return DomainState(domain.state()); }, state_of);
   }
   Napi::Value policies(const Napi::CallbackInfo& call) {
     return run<PolicyBlobs>(call, [](Domain& domain) { return domain.policies(); },
@@ -137,14 +160,32 @@ class DomainBinding : public Napi::ObjectWrap<DomainBinding> {
                             });
   }
   Napi::Value resume(const Napi::CallbackInfo& call) {
-    return run_void(call, [](Domain& domain) { domain.resume(); });
+    const auto work = [](Domain& domain) { return domain.resume(), true; };
+    const auto convert = [](Napi::Env env, bool&) { return env.Undefined(); };
+    // Where the guest balloons, its whole memory is unmapped too.
+    return standing_now() ? run_in_pause<bool>(call, work, convert) : run<bool>(call, work, convert);
   }
   Napi::Value info(const Napi::CallbackInfo& call) {
     return run<xc_domaininfo_t>(call, [](Domain& domain) { return domain.info(); }, info_of);
   }
-  Napi::Value standing(const Napi::CallbackInfo& call) {
-    return Napi::Boolean::New(call.Env(), domain_ != nullptr && domain_->standing());
+  Napi::Value copy_by_mapping(const Napi::CallbackInfo& call) {
+    const auto buffer = call[0].As<Napi::Buffer<uint8_t>>();
+    PageBits pages(buffer.Length() / sizeof(uint64_t));
+    std::memcpy(pages.data(), buffer.Data(), pages.size() * sizeof(uint64_t));
+    if (domain_ != nullptr && pages.size() * 64 != domain_->layout().pages)
+      throw Napi::TypeError::New(call.Env(), "the bitmap has another number of pages than the domain");
+    return run<uint64_t>(call, [pages](Domain& domain) { return domain.copy_by_mapping(pages); },
+                         [](Napi::Env env, uint64_t& copied) -> Napi::Value {
+                           return Napi::Number::New(env, static_cast<double>(copied));
+                         });
   }
+  Napi::Value down_ms(const Napi::CallbackInfo& call) {
+    return Napi::Number::New(call.Env(), domain_ == nullptr ? 0 : domain_->down_ms());
+  }
+  Napi::Value standing(const Napi::CallbackInfo& call) {
+    return Napi::Boolean::New(call.Env(), standing_now());
+  }
+  bool standing_now() const { return domain_ != nullptr && domain_->standing(); }
 
   // Waits for a call under way; the memory at `address` is gone afterwards.
   Napi::Value close(const Napi::CallbackInfo& call) {

@@ -61,21 +61,22 @@ Domain::Domain(uint32_t domid)
 }
 
 void Domain::suspend(int limit_ms) {
-  suspension_.request(limit_ms);
+  // Nothing but tools of this host set these, so that they are read while the guest still runs.
+  read_params();
+  const xc_domaininfo_t info = suspension_.request(limit_ms);
   suspended_ = true;
-  collect();
-  state_ = capture();
+  collect(info);
+  capture();
 }
 
-bool Domain::ballooned() {
+bool Domain::ballooned(const xc_domaininfo_t& info) {
   bool changed = false;
   while (char** event = xs_check_watch(store_.get())) {
     free(event);
     changed = true;
   }
-  const uint64_t total_pages = info().tot_pages;
-  if (total_pages != total_pages_) changed = true;
-  total_pages_ = total_pages;
+  if (info.tot_pages != total_pages_) changed = true;
+  total_pages_ = info.tot_pages;
   return changed;
 }
 
@@ -85,8 +86,8 @@ void Domain::remap() {
   map_.map(present_);
 }
 
-void Domain::collect() {
-  if (ballooned()) {
+void Domain::collect(const xc_domaininfo_t& info) {
+  if (ballooned(info)) {
     // Frames may have changed behind the standing map unseen, so every page counts as dirty this once.
     if (standing_) dirty_.assign(dirty_.size(), ~uint64_t{0});
     standing_ = false;
@@ -107,14 +108,23 @@ void Domain::collect() {
 }
 
 PageBits Domain::take_dirty() {
-  if (!suspended_) collect();
+  if (!suspended_) collect(info());
   PageBits taken(dirty_.size(), 0);
   taken.swap(dirty_);
   return taken;
 }
 
-DomainState Domain::capture() {
-  DomainState state;
+void Domain::read_params() {
+  state_.params.clear();
+  for (const uint32_t index : kSavedParams) {
+    uint64_t value = 0;
+    check(xc_hvm_param_get(control_.get(), domid_, index, &value) == 0, "xc_hvm_param_get");
+    if (value != 0) state_.params.emplace_back(index, value);
+  }
+}
+
+void Domain::capture() {
+  DomainState& state = state_;
   xc_interface* xch = control_.get();
   if (context_bytes_ == 0) {
     context_bytes_ = xc_domain_hvm_getcontext(xch, domid_, nullptr, 0);
@@ -124,16 +134,10 @@ DomainState Domain::capture() {
   const int written = xc_domain_hvm_getcontext(xch, domid_, state.context.data(), state.context.size());
   check(written > 0, "xc_domain_hvm_getcontext");
   state.context.resize(written);
-  for (const uint32_t index : kSavedParams) {
-    uint64_t value = 0;
-    check(xc_hvm_param_get(xch, domid_, index, &value) == 0, "xc_hvm_param_get");
-    if (value != 0) state.params.emplace_back(index, value);
-  }
   check(xc_domain_get_tsc_info(xch, domid_, &state.tsc.mode, &state.tsc.nsec, &state.tsc.khz, &state.tsc.incarnation) == 0,
         "xc_domain_get_tsc_info");
   state.absent.resize(present_.size());
   for (std::size_t word = 0; word < present_.size(); word++) state.absent[word] = ~present_[word];
-  return state;
 }
 
 PolicyBlobs Domain::policies() const {

@@ -60,17 +60,26 @@ class Domain {
   const DomainState& state() const { return state_; }
   PolicyBlobs policies() const;
   void resume();
+  bool suspended() const { return suspended_; }
+  double down_ms() const { return suspension_.down_ms(); }
+  /**
+   * A baseline to measure against: copies these pages of the suspended guest as libxc's own save does, which maps and unmaps
+   * each batch of up to 1024 anew. Returns how many it copied.
+   */
+  uint64_t copy_by_mapping(const PageBits& pages) const;
   xc_domaininfo_t info() const { return domain_info(control_.get(), domid_); }
   /** Whether the guest is mapped for good, or, while it balloons, from each epoch's pause to its resume. */
   bool standing() const { return standing_; }
 
  private:
   /** Whether frames may have been taken away or given since the last look. */
-  bool ballooned();
+  bool ballooned(const xc_domaininfo_t& info);
   /** Adds what was written since the last time to `dirty_`, and maps the guest anew while it balloons. */
-  void collect();
+  void collect(const xc_domaininfo_t& info);
   void remap();
-  DomainState capture();
+  /** Both into `state_`: what stays the same while the guest goes into its suspend, and what must be read after it. */
+  void read_params();
+  void capture();
 
   uint32_t domid_;
   Control control_;

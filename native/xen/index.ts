@@ -1,4 +1,7 @@
-/** Typed facade of the Xen addon: the only file that loads it. All calls of one domain run one after another, off the event loop. */
+/**
+ * Typed facade of the Xen addon: the only file that loads it. All calls of one domain run one after another, off the event
+ * loop; those that take microseconds while the guest is suspended are done at once.
+ */
 
 import { createRequire } from 'node:module';
 import { RomulusError } from '../../shared/errors.ts';
@@ -54,6 +57,13 @@ export interface XenDomain {
   /** X86_CPUID_POLICY and X86_MSR_POLICY; they never change while the domain lives. */
   policies(): Promise<{ leaves: Buffer; msrs: Buffer }>;
   resume(): Promise<void>;
+  /** From the moment the guest was seen suspended until resume() had let it go; of the last time. */
+  readonly downMs: number;
+  /**
+   * A baseline to measure against: copies pages of the suspended guest (as takeDirty() names them) the way libxc's save does,
+   * mapping and unmapping them for this alone. Returns how many it copied.
+   */
+  copyByMapping(pages: Buffer): Promise<number>;
   info(): Promise<XenDomainInfo>;
   /** Log-dirty off, suspend subscription undone, guest memory unmapped; the guest runs on. */
   close(): Promise<void>;

@@ -81,6 +81,11 @@ export class XenSource implements Source {
     this.#look.unref();
   }
 
+  /** From the moment the guest was seen suspended until it ran again, at its last pause. */
+  get downMs(): number {
+    return attached(this.#domain).downMs;
+  }
+
   async pause(): Promise<void> {
     const domain = attached(this.#domain);
     try {
