@@ -110,7 +110,7 @@ bool Suspension::take_back() const {
 xc_domaininfo_t Suspension::request(int limit_ms) {
   xc_domaininfo_t info{};
   if (suspended(&info)) {
-    suspended_at_ms_ = exact_now_ms();
+    if (suspended_at_ms_ == 0) suspended_at_ms_ = exact_now_ms();
     return info;
   }
   check(xs_write(store_, XBT_NULL, request_path_.c_str(), kRequest, sizeof kRequest - 1), "xs_write");
@@ -135,6 +135,7 @@ xc_domaininfo_t Suspension::request(int limit_ms) {
 void Suspension::resume() {
   check(xc_domain_resume(xch_, domid_, 1) == 0, "xc_domain_resume");
   down_ms_ = exact_now_ms() - suspended_at_ms_;
+  suspended_at_ms_ = 0;
 }
 
 }  // namespace romulus::xen

@@ -77,7 +77,7 @@ export async function cutAndGoOn(
   say: Say,
 ): Promise<FailoverReport> {
   const backup = peerOf(primary);
-  const primaryConsole = new GuestConsole(pair.host(primary));
+  const primaryConsole = GuestConsole.of(pair.host(primary));
   const watch = new StatusWatch(pair.host(primary), say);
   const first = await untilProtected(watch);
   say(`the guest is PROTECTED on ${primary} at epoch ${first.ackedEpoch}`);
@@ -92,7 +92,7 @@ export async function cutAndGoOn(
   say(`cut ${primary}'s power at epoch ${status.ackedEpoch}, tick ${before.tick}`);
   const result = await pair.verb<FailoverResult>(backup, 'failover guest --force --fenced-by testbed');
   const rtoMs = Math.round(performance.now() - cutMs);
-  const console = new GuestConsole(pair.host(backup));
+  const console = GuestConsole.of(pair.host(backup));
   const after = await console.tick();
   say(`the guest goes on on ${backup} from epoch ${result.epoch}, tick ${after.tick}`);
   const last = await console.checkedAfter(after);

@@ -17,15 +17,25 @@ export interface Tick {
   clockS: number;
 }
 
-/** Starts the guest, of the workload and with `extra` on its kernel command line. */
-export async function createGuest(host: XenHost, { extra = '' } = {}): Promise<void> {
-  await host.run(`xl create /testbed/guest.cfg 'extra="${WORKLOAD} ${extra}"'`, LIMIT_MS);
+/** Starts the guest, of the workload, with `extra` on its kernel command line and `settings` of xl.cfg that differ. */
+export async function createGuest(host: XenHost, { extra = '', settings = '' } = {}): Promise<void> {
+  await host.run(`xl create /testbed/guest.cfg 'extra="${WORKLOAD} ${extra}"' ${settings}`, LIMIT_MS);
 }
 
 /** The guest's console, from now on: one reader all the time, since what nobody reads is kept back. */
 export class GuestConsole {
+  static readonly #ofHosts = new WeakMap<XenHost, GuestConsole>();
   readonly #host: XenHost;
   readonly #command: number;
+
+  /** The reader that this host has already, unless its guest is gone: two readers would share the lines. */
+  static of(host: XenHost): GuestConsole {
+    const known = GuestConsole.#ofHosts.get(host);
+    if (known !== undefined && !host.ended(known.#command)) return known;
+    const console = new GuestConsole(host);
+    GuestConsole.#ofHosts.set(host, console);
+    return console;
+  }
 
   constructor(host: XenHost) {
     this.#host = host;
