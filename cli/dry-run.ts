@@ -87,7 +87,7 @@ async function measureEpochs(
     const packing = performance.now();
     let bytes = 0;
     for (const chunk of checkpoint.chunks) {
-      bytes += (await compressPayload(chunk, codecs.best))?.bytes ?? chunk.bytes;
+      bytes += (await compressPayload(chunk, codecs.best)).packed?.bytes ?? chunk.bytes;
       capture.release(chunk);
     }
     const sendMs = (bytes * 8 * 1000) / linkBitsPerS;

@@ -7,6 +7,7 @@ import { MAX_PAYLOAD_BYTES } from '../limits.ts';
 import type { CodecChoice, Tier } from './codec-choice.ts';
 import type { FramedPayload } from './frame.ts';
 import { Codec, type CodecId } from './messages.ts';
+import { takeSlab } from './slabs.ts';
 
 /** Below this a frame is one or two packets either way. */
 const MIN_COMPRESS_BYTES = 2048;
@@ -18,19 +19,19 @@ export interface PackedPayload extends FramedPayload {
   rawBytes: number;
 }
 
-/**
- * Compresses with the tier given, where that saves enough; undefined where the payload should go as it is. `spent` gets the
- * time of a processor it took, where the codec tells.
- */
-export async function compressPayload(
-  payload: FramedPayload,
-  tier: Tier,
-  spent: { cpuNs?: number } = {},
-): Promise<PackedPayload | undefined> {
-  if (tier === 'none' || payload.bytes < MIN_COMPRESS_BYTES) return undefined;
+interface Compression {
+  /** Not there where the payload should go as it is. */
+  packed?: PackedPayload;
+  /** Time of a processor it took, where the codec tells. */
+  cpuNs?: number;
+}
+
+/** Compresses with the tier given, where that saves enough. */
+export async function compressPayload(payload: FramedPayload, tier: Tier): Promise<Compression> {
+  if (tier === 'none' || payload.bytes < MIN_COMPRESS_BYTES) return {};
   const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
   const most = Math.floor(payload.bytes * WORTHWHILE_SHARE);
-  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most, spent);
+  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most);
 }
 
 /** Compresses with the tier that is best now, or to be learnt from, and learns from it. */
@@ -39,35 +40,31 @@ export async function compressBest(
   payload: FramedPayload,
 ): Promise<PackedPayload | undefined> {
   const tier = codecs.next(payload.bytes);
-  const spent: { cpuNs?: number } = {};
   const began = performance.now();
-  const packed = await compressPayload(payload, tier, spent);
+  const { packed, cpuNs } = await compressPayload(payload, tier);
   const wallNs = (performance.now() - began) * 1e6;
-  codecs.learn(tier, payload.bytes, packed?.bytes ?? payload.bytes, { cpuNs: spent.cpuNs ?? wallNs, wallNs });
+  codecs.learn(tier, payload.bytes, packed?.bytes ?? payload.bytes, { cpuNs: cpuNs ?? wallNs, wallNs });
   return packed;
 }
 
-async function packSnappy(raw: Buffer, most: number): Promise<PackedPayload | undefined> {
+async function packSnappy(raw: Buffer, most: number): Promise<Compression> {
   // copyOutputData: otherwise the result is external memory that the collector does not see, and the process grows by gigabytes.
   const packed = await snappy.compress(raw, { copyOutputData: true });
-  return packed.length > most ? undefined : { ...framed(packed), codec: Codec.snappy, rawBytes: raw.length };
+  if (packed.length > most) return {};
+  return { packed: { ...framed(packed), codec: Codec.snappy, rawBytes: raw.length } };
 }
 
 /** Room to compress into; a new buffer each time would cost page faults as long as the compression. */
 const scratch: Buffer[] = [];
 
-async function packZstd(
-  raw: Buffer,
-  most: number,
-  spent: { cpuNs?: number },
-): Promise<PackedPayload | undefined> {
+async function packZstd(raw: Buffer, most: number): Promise<Compression> {
   const room = scratch.pop() ?? Buffer.allocUnsafeSlow(MAX_PAYLOAD_BYTES);
   try {
     const target = room.subarray(0, Math.min(most, room.length));
     const { bytes, cpuNs } = await engine().compress(raw, target, { level: 1 });
-    spent.cpuNs = cpuNs;
-    if (bytes === 0) return undefined;
-    return { ...framed(room.subarray(0, bytes)), codec: Codec.zstd, rawBytes: raw.length };
+    if (bytes === 0) return { cpuNs };
+    const packed = { ...framed(room.subarray(0, bytes)), codec: Codec.zstd, rawBytes: raw.length };
+    return { packed, cpuNs };
   } finally {
     scratch.push(room);
   }
@@ -122,7 +119,7 @@ export async function decompressPayload(codec: CodecId, rawBytes: number, payloa
 }
 
 async function unpackZstd(rawBytes: number, payload: Buffer): Promise<Buffer> {
-  const raw = Buffer.allocUnsafe(rawBytes);
+  const raw = takeSlab(rawBytes).subarray(0, rawBytes);
   let bytes: number;
   try {
     bytes = await engine().decompress(payload, raw);

@@ -1,4 +1,4 @@
-/** Memory that large messages are received into: given out again as soon as a message is done with, and else left to the collector. */
+/** Memory that large messages are received and decompressed into: given out again once they are done with, and else left to the collector. */
 
 import { MAX_PAYLOAD_BYTES } from '../limits.ts';
 
@@ -11,8 +11,12 @@ const spares: Buffer[] = [];
 /** Slabs given out, by what their views have in common. */
 const lent = new WeakMap<ArrayBufferLike, Buffer>();
 
-/** Room for a message of so many bytes, at most MAX_FRAME_BYTES and its header. Its content is undefined. */
+/** What is smaller shares memory with others of its kind. */
+const MIN_SLAB_BYTES = 16 * 1024;
+
+/** Room for so many bytes, or more than that; its content is undefined. */
 export function takeSlab(bytes: number): Buffer {
+  if (bytes < MIN_SLAB_BYTES) return Buffer.allocUnsafe(bytes);
   if (bytes > SLAB_BYTES) return Buffer.allocUnsafeSlow(bytes);
   const slab = spares.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
   lent.set(slab.buffer, slab);

@@ -53,10 +53,16 @@ export class WholeFrames {
     return large.slab.subarray(0, large.frameBytes);
   }
 
-  /** Takes what was read elsewhere; no more of it than fits room(). */
-  add(data: Buffer): Buffer | undefined {
-    data.copy(this.room());
-    return this.took(data.length);
+  /** Takes, by copying it, what was read elsewhere; returns what is whole by then, piece by piece. */
+  add(data: Buffer): Buffer[] {
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < data.length; ) {
+      const bytes = data.copy(this.room(), 0, at);
+      at += bytes;
+      const whole = this.took(bytes);
+      if (whole !== undefined) pieces.push(whole);
+    }
+    return pieces;
   }
 
   #whole(): Buffer | undefined {

@@ -1,4 +1,4 @@
-/** An accepted TCP connection read in large pieces, each straight to where its message will lie. */
+/** An accepted connection read so that messages lie whole in memory that is used again: plain TCP straight to there, TLS by one copy. */
 
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -8,10 +8,6 @@ import { WholeFrames } from './whole-frames.ts';
 interface Handled {
   _handle?: { readStop(): number; reading: boolean } | null;
 }
-
-const NOTHING = Buffer.alloc(0);
-/** More does not come unless somebody speaks before he was answered. */
-const MAX_HEAD_BYTES = 16 * 1024;
 
 export interface WideSocket {
   socket: Socket;
@@ -24,20 +20,29 @@ export interface WideSocket {
 /**
  * Node reads accepted connections 64 KiB at a time, into a new buffer each; only a socket of one's own making says where to
  * read to (`onread`). So one is made around the handle of `accepted`, which is destroyed, and says 'close', while the
- * connection goes on. Call it between the request for an upgrade and its answer. Messages above `maxMessageBytes` come in
- * pieces as ever. TLS decrypts into buffers of its own: such a connection stays as it is.
+ * connection goes on. TLS decrypts into buffers of its own, which are gathered here. Call it between the request for an
+ * upgrade and its answer. Messages above `maxMessageBytes` come in pieces as ever.
  */
 export function widen(accepted: Socket, head: Buffer, maxMessageBytes: number): WideSocket {
+  const frames = new WholeFrames(maxMessageBytes);
+  const begun = Buffer.concat(frames.add(head));
+  const allow = (bytes: number) => {
+    frames.maxMessageBytes = bytes;
+  };
   const from = accepted as unknown as Handled;
+  if (accepted instanceof TLSSocket || !from._handle) {
+    gather(accepted, frames);
+    return { socket: accepted, head: begun, allow };
+  }
+  return { socket: takeOver(from, accepted, frames), head: begun, allow };
+}
+
+function takeOver(from: Handled, accepted: Socket, frames: WholeFrames): Socket {
   const handle = from._handle;
-  if (accepted instanceof TLSSocket || !handle || head.length > MAX_HEAD_BYTES)
-    return { socket: accepted, head, allow: () => {} };
-  handle.readStop();
-  handle.reading = false;
+  handle?.readStop();
+  if (handle) handle.reading = false;
   from._handle = null;
   accepted.destroy();
-  const frames = new WholeFrames(maxMessageBytes);
-  const begun = frames.add(head);
   const options: SocketConstructorOpts & { handle: unknown; onread: object } = {
     handle,
     onread: {
@@ -49,11 +54,16 @@ export function widen(accepted: Socket, head: Buffer, maxMessageBytes: number): 
     },
   };
   const socket = new Socket(options);
-  return {
-    socket,
-    head: begun ?? NOTHING,
-    allow: (bytes) => {
-      frames.maxMessageBytes = bytes;
-    },
+  return socket;
+}
+
+/** What is read goes through `frames` before it enters the stream. */
+function gather(socket: Socket, frames: WholeFrames): void {
+  const push = socket.push.bind(socket);
+  socket.push = (chunk: Buffer | null): boolean => {
+    if (chunk === null) return push(null);
+    let more = true;
+    for (const whole of frames.add(chunk)) more = push(whole);
+    return more;
   };
 }

@@ -132,7 +132,7 @@ const chunks: Target = async (next) => {
   }
   const tier = pick(['snappy', 'zstd1'] as const, next);
   const framed = { buffer: raw, offset: 0, bytes: raw.length, crc32c: 0 };
-  const packed = await compressPayload(framed, tier);
+  const { packed } = await compressPayload(framed, tier);
   if (packed === undefined) throw new Error('the input did not compress: nothing is tried');
   const sound = packed.buffer.subarray(packed.offset, packed.offset + packed.bytes);
   const codec = tier === 'snappy' ? Codec.snappy : Codec.zstd;
