@@ -3,15 +3,20 @@
 import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { extname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type { WebSocket } from 'ws';
+import { makeCertificates } from '../cli/certificates.ts';
 import { Capture } from '../primary/epoch/capture.ts';
 import { packEpoch, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
 import { Session } from '../primary/session.ts';
 import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
+import { identityCheck, loadTls } from '../shared/tls.ts';
 import { PAGE_BYTES } from '../shared/vm.ts';
 import { CodecChoice } from '../shared/wire/codec-choice.ts';
 import { LinkRate } from '../shared/wire/link-rate.ts';
@@ -27,13 +32,18 @@ const WARM_UP = 50;
 
 interface Ports {
   agentPort: number;
+  agentTlsPort: number;
   rawPort: number;
+  rawTlsPort: number;
   webSocketPort: number;
 }
 
 export interface WireRow {
-  /** websocket: the same bytes as messages of `ws` and nothing else, which is what the protocol allows. */
-  method: 'raw-tcp' | 'websocket' | 'romulus';
+  /**
+   * websocket: the same bytes as messages of `ws` and nothing else, which is what the protocol allows. With TLS, as between
+   * hosts: raw-tls and romulus-tls.
+   */
+  method: 'raw-tcp' | 'websocket' | 'romulus' | 'raw-tls' | 'romulus-tls';
   what: 'round-trip' | 'rate';
   bytes: number;
   count: number;
@@ -47,7 +57,10 @@ export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<W
   const program = fileURLToPath(new URL(`./wire-peer${extname(import.meta.url)}`, import.meta.url));
   // From sources the child needs the same loader, whoever loaded this file.
   const execArgv = extname(program) === '.ts' ? ['--import', import.meta.resolve('tsx')] : [];
-  const child = fork(program, [String(unit)], { execArgv });
+  const dir = mkdtempSync(join(tmpdir(), 'romulus-wire-'));
+  const { tls } = await makeCertificates(join(dir, 'pki'), 'primary', ['127.0.0.1']);
+  const { tls: peerTls } = await makeCertificates(join(dir, 'pki'), 'backup', ['127.0.0.1']);
+  const child = fork(program, [String(unit), JSON.stringify(peerTls)], { execArgv });
   try {
     const ended = once(child, 'exit').then(([code]): never => {
       throw new RomulusError('INTERNAL', `the receiving process ended with ${code}`);
@@ -62,21 +75,31 @@ export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<W
       (socket) => socket,
     );
     const agent = await AgentEnd.open(ports.agentPort);
+    const secure = { ...loadTls(tls), checkServerIdentity: identityCheck('backup') };
+    const rawTls = connectTls({ port: ports.rawTlsPort, host: '127.0.0.1', ...secure });
+    await once(rawTls, 'secureConnect');
+    const secureAgent = await AgentEnd.open(ports.agentTlsPort, secure);
     const data = Buffer.alloc(unit, 1);
     const rows: WireRow[] = [
       await roundTrips('raw-tcp', unit, epochs, () => rawRound(raw, data)),
       await roundTrips('websocket', unit, epochs, () => messageRound(webSocket, data)),
       await roundTrips('romulus', unit, epochs, () => agent.epoch()),
+      await roundTrips('raw-tls', unit, epochs, () => rawRound(rawTls, data)),
+      await roundTrips('romulus-tls', unit, epochs, () => secureAgent.epoch()),
       await rate('raw-tcp', rateMiB, (count) => rawBurst(raw, data, count)),
       await rate('websocket', rateMiB, (count) => messageBurst(webSocket, data, count)),
       await rate('romulus', rateMiB, (count) => agent.burst(count)),
+      await rate('raw-tls', rateMiB, (count) => rawBurst(rawTls, data, count)),
+      await rate('romulus-tls', rateMiB, (count) => secureAgent.burst(count)),
     ];
-    raw.destroy();
+    for (const each of [raw, rawTls]) each.destroy();
     webSocket.terminate();
+    secureAgent.close();
     agent.close();
     return rows;
   } finally {
     if (child.connected) child.disconnect();
+    rmSync(dir, { recursive: true, force: true });
   }
 }
 
@@ -88,7 +111,7 @@ class AgentEnd {
   readonly #acks: { onAck: () => void };
   #epoch = 0;
 
-  static async open(port: number): Promise<AgentEnd> {
+  static async open(port: number, tls?: ConnectionOptions): Promise<AgentEnd> {
     const acks = { onAck: () => {} };
     const codecs = new CodecChoice(new LinkRate(1e12));
     const source = new WrittenMemory(RAM_BYTES, PAGES_PER_EPOCH);
@@ -97,6 +120,7 @@ class AgentEnd {
         address: { host: '127.0.0.1', port },
         peer: 'backup',
         silenceMs: 30_000,
+        ...(tls && { tls }),
         codecs,
         hello: {
           node: 'primary',

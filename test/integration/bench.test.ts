@@ -45,9 +45,13 @@ describe('romulus bench', () => {
       'raw-tcp round-trip',
       'websocket round-trip',
       'romulus round-trip',
+      'raw-tls round-trip',
+      'romulus-tls round-trip',
       'raw-tcp rate',
       'websocket rate',
       'romulus rate',
+      'raw-tls rate',
+      'romulus-tls rate',
     ]);
     for (const row of rows) expect(row.roundTripUs?.p50 ?? row.gbPerS).toBeGreaterThan(0);
     expect(benchText('wire', rows)).toContain('raw-tcp');
