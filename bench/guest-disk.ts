@@ -14,6 +14,8 @@ const RUN_S = 4;
 const DISK_MIB = 256;
 /** What fio writes to; laid down before anything is measured. */
 const SPAN_MIB = 64;
+const SERVED = '/dev/vda';
+const PLAIN = '/dev/vdb';
 
 const LOADS: readonly Load[] = [
   { op: 'write', blockBytes: 4096, depth: 1, flushEvery: 0 },
@@ -22,47 +24,55 @@ const LOADS: readonly Load[] = [
   { op: 'read', blockBytes: 4096, depth: 1, flushEvery: 0 },
 ];
 
-/** Needs root. Two guests are up at the same time, and take turns. */
+/** Needs root. One guest with a disk of each kind, so that nothing differs but the way to it. */
 export async function benchGuestDisk(
   rounds: number,
   epochMs: number,
   onProgress: (line: string) => void,
 ): Promise<DiskRow[]> {
-  const guest = {
+  onProgress('disk: booting a guest');
+  const lab = await up({
     epochMs,
     memoryMiB: 384,
     workload: { structureMiB: 4, pagesPerStep: 1, stepsPerSecond: 2, load: true },
-  };
-  onProgress('disk: booting a guest on its file, and one on the agent');
-  const plain = await up({ ...guest, plainDiskMiB: DISK_MIB });
-  let served: Lab | undefined;
+    diskMiB: DISK_MIB,
+    plainDiskMiB: DISK_MIB,
+  });
   try {
-    served = await up({ ...guest, diskMiB: DISK_MIB });
-    const epochs = await measure(served, rounds, (line) => onProgress(`${line}, protected`));
-    for (const lab of [plain, served]) await lab.primary.client.unprotect(VM);
-    const file = new Map<Load, number[]>();
-    const nbd = new Map<Load, number[]>();
-    for (let round = 0; round < rounds; round++) {
-      for (const [lab, into] of [
-        [plain, file],
-        [served, nbd],
-      ] as const) {
-        for (const [each, rates] of await measure(lab, 1, onProgress)) {
-          into.set(each, [...(into.get(each) ?? []), ...rates]);
-        }
-      }
-    }
+    const epochs = new Rates();
+    await measure(lab, rounds, [[SERVED, epochs]], (line) => onProgress(`${line}, protected`));
+    await lab.primary.client.unprotect(VM);
+    const file = new Rates();
+    const nbd = new Rates();
+    const both = [
+      [PLAIN, file],
+      [SERVED, nbd],
+    ] as const;
+    await measure(lab, rounds, both, onProgress);
     return LOADS.flatMap((each) => {
-      const base = median(file.get(each));
+      const base = file.median(each);
       return [
         row(each, 'file', base, base),
-        row(each, 'nbd', median(nbd.get(each)), base),
-        row(each, 'nbd+epochs', median(epochs.get(each)), base),
+        row(each, 'nbd', nbd.median(each), base),
+        row(each, 'nbd+epochs', epochs.median(each), base),
       ];
     });
   } finally {
-    await plain.close();
-    await served?.close();
+    await lab.close();
+  }
+}
+
+/** Requests a second, by load. */
+class Rates {
+  readonly #of = new Map<Load, number[]>();
+
+  add(load: Load, rate: number): void {
+    this.#of.set(load, [...(this.#of.get(load) ?? []), rate]);
+  }
+
+  median(load: Load): number {
+    const sorted = [...(this.#of.get(load) ?? [])].sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)] ?? 0;
   }
 }
 
@@ -81,7 +91,8 @@ async function up(options: Omit<LabOptions, 'segment'>): Promise<Lab> {
       }
       await delay(POLL_MS);
     }
-    await told(lab, `dd if=/dev/urandom of=/dev/vda bs=1048576 count=${SPAN_MIB} && sync`);
+    for (const device of [SERVED, PLAIN])
+      await told(lab, `dd if=/dev/urandom of=${device} bs=1048576 count=${SPAN_MIB} && sync`);
     return lab;
   } catch (thrown) {
     await lab.close();
@@ -89,28 +100,27 @@ async function up(options: Omit<LabOptions, 'segment'>): Promise<Lab> {
   }
 }
 
+/** The devices take turns with each load. */
 async function measure(
   lab: Lab,
   rounds: number,
+  devices: readonly (readonly [device: string, rates: Rates])[],
   onProgress: (line: string) => void,
-): Promise<Map<Load, number[]>> {
-  const rates = new Map<Load, number[]>();
+): Promise<void> {
   for (let round = 0; round < rounds; round++) {
-    for (const each of LOADS) {
-      onProgress(
-        `disk: fio in the guest, ${each.op}s of ${each.blockBytes / 1024} KiB, ${each.depth} at a time`,
-      );
-      rates.set(each, [...(rates.get(each) ?? []), await fio(lab, each)]);
+    for (const load of LOADS) {
+      const { op, blockBytes, depth } = load;
+      onProgress(`disk: fio in the guest, ${op}s of ${blockBytes / 1024} KiB, ${depth} at a time`);
+      for (const [device, rates] of devices) rates.add(load, await fio(lab, device, load));
     }
   }
-  return rates;
 }
 
 /** Requests a second. */
-async function fio(lab: Lab, { op, blockBytes, depth }: Load): Promise<number> {
+async function fio(lab: Lab, device: string, { op, blockBytes, depth }: Load): Promise<number> {
   const said = await told(
     lab,
-    `fio --name=load --filename=/dev/vda --size=${SPAN_MIB}m --direct=1 --ioengine=libaio --iodepth=${depth} --rw=rand${op} --bs=${blockBytes} --time_based --runtime=${RUN_S} --output-format=json`,
+    `fio --name=load --filename=${device} --size=${SPAN_MIB}m --direct=1 --ioengine=libaio --iodepth=${depth} --rw=rand${op} --bs=${blockBytes} --time_based --runtime=${RUN_S} --output-format=json`,
   );
   try {
     const { jobs } = JSON.parse(said.slice(said.indexOf('{'))) as {
@@ -135,11 +145,6 @@ async function told(lab: Lab, line: string): Promise<string> {
   } finally {
     await connection.close();
   }
-}
-
-function median(values: number[] = []): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
 function row(load: Load, access: DiskRow['access'], requestsPerS: number, base: number): DiskRow {

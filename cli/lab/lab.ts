@@ -25,7 +25,7 @@ export interface LabOptions {
   workload?: GuestWorkload;
   /** Gives the guest a replicated disk of this size for `workload.diskOperationsPerSecond`; `workload.database` brings its own. */
   diskMiB?: number;
-  /** Gives the guest a disk that QEMU opens by itself, and nobody replicates: for comparison. */
+  /** Gives the guest a disk, after the replicated one, that QEMU opens by itself and nobody replicates: for comparison. */
   plainDiskMiB?: number;
   /** Gives the guest a network with services on it; the segment goes with the lab. */
   segment?: Segment;
@@ -99,7 +99,7 @@ export class Lab {
     backup.configure(primary, on('b'), settings[1]);
     if (options.workload?.database) copyImage(await buildPostgresDisk(), diskImage(dir, 'a'));
     else if (options.diskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.diskMiB);
-    if (options.plainDiskMiB !== undefined) makeImage(diskImage(dir, 'a'), options.plainDiskMiB);
+    if (options.plainDiskMiB !== undefined) makeImage(plainDiskImage(dir), options.plainDiskMiB);
     return new Lab(dir, imageRoot, primary, backup, segment);
   }
 
@@ -216,7 +216,11 @@ function diskImage(dir: string, side: 'a' | 'b'): string {
 
 /** Unlocked, since the standby's QEMU opens it too. */
 function plainDisk(dir: string): string[] {
-  return ['-drive', `file=${diskImage(dir, 'a')},format=raw,if=virtio,file.locking=off`];
+  return ['-drive', `file=${plainDiskImage(dir)},format=raw,if=virtio,file.locking=off`];
+}
+
+function plainDiskImage(dir: string): string {
+  return join(dir, 'plain.img');
 }
 
 /** Its holes stay holes. */
