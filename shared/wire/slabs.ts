@@ -4,10 +4,15 @@ import { MAX_PAYLOAD_BYTES } from '../limits.ts';
 
 /** A chunk with its head, and the WebSocket header before it. */
 export const SLAB_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024;
-/** Kept for later, by all connections of this process together. */
-const MAX_SPARES = 8;
+/** Kept for later, by all connections of this process together: with fewer, a busy backup makes half of them anew. */
+const MAX_SPARES = 24;
+/** Slabs that were spare for so long are given up. */
+const IDLE_MS = 10_000;
 
 const spares: Buffer[] = [];
+/** The fewest there were since `trim` came last. */
+let fewest = 0;
+let trimming: NodeJS.Timeout | undefined;
 /** Slabs given out, by what their views have in common. */
 const lent = new WeakMap<ArrayBufferLike, Buffer>();
 
@@ -19,6 +24,7 @@ export function takeSlab(bytes: number): Buffer {
   if (bytes < MIN_SLAB_BYTES) return Buffer.allocUnsafe(bytes);
   if (bytes > SLAB_BYTES) return Buffer.allocUnsafeSlow(bytes);
   const slab = spares.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+  fewest = Math.min(fewest, spares.length);
   lent.set(slab.buffer, slab);
   return slab;
 }
@@ -30,5 +36,15 @@ export function takeSlab(bytes: number): Buffer {
 export function releaseMessage(message: Buffer): void {
   const slab = lent.get(message.buffer);
   if (slab === undefined || !lent.delete(slab.buffer)) return;
-  if (spares.length < MAX_SPARES) spares.push(slab);
+  if (spares.length >= MAX_SPARES) return;
+  spares.push(slab);
+  trimming ??= setInterval(trim, IDLE_MS).unref();
+}
+
+function trim(): void {
+  spares.splice(0, fewest);
+  fewest = spares.length;
+  if (fewest > 0) return;
+  clearInterval(trimming);
+  trimming = undefined;
 }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { MAX_FRAME_BYTES } from '../../shared/limits.ts';
 import { releaseMessage, SLAB_BYTES, takeSlab } from '../../shared/wire/slabs.ts';
 import { frameBytesAt, WholeFrames } from '../../shared/wire/whole-frames.ts';
@@ -112,6 +112,20 @@ describe('a slab', () => {
     expect(takeSlab(500_000).buffer).not.toBe(first.buffer);
     releaseMessage(Buffer.alloc(5));
     expect(takeSlab(500_000).buffer).not.toBe(first.buffer);
+  });
+
+  it('is given up when it was spare for long', async () => {
+    vi.useFakeTimers();
+    vi.resetModules();
+    const slabs = await import('../../shared/wire/slabs.ts'); // whose timer starts under this clock
+    const first = slabs.takeSlab(500_000);
+    slabs.releaseMessage(first);
+    vi.advanceTimersByTime(5000);
+    expect(slabs.takeSlab(500_000)).toBe(first);
+    slabs.releaseMessage(first);
+    vi.advanceTimersByTime(20_000);
+    expect(slabs.takeSlab(500_000)).not.toBe(first);
+    vi.useRealTimers();
   });
 
   it('of a larger message is its own', () => {
