@@ -24,6 +24,8 @@ const RECENT = 16;
 const HOPELESS_SHARE = 0.9;
 /** One choice in so many tries the tier tried longest ago: data and load change. */
 const EXPLORE_EVERY = 32;
+/** What compresses well also compresses faster than what was measured last, but hardly by more than this factor. */
+const FASTER_AT_MOST = 4;
 /** Another tier must be faster by this factor before it takes over, so that noise does not make the choice swing. */
 const HYSTERESIS = 1.25;
 /**
@@ -76,9 +78,15 @@ export class CodecChoice {
     if (payloadBytes < MIN_LESSON_BYTES) return this.best;
     this.#choices += 1;
     if (this.#choices % EXPLORE_EVERY !== 0) return this.best;
-    return tiers
-      .filter((tier) => tier !== 'none')
-      .reduce((a, b) => (this.#experience[a].triedAt <= this.#experience[b].triedAt ? a : b));
+    // On a link that carries a payload long before it is compressed, a trial would only make an epoch late.
+    const promising = tiers.filter((tier) => tier !== 'none' && this.#mayPay(tier));
+    if (promising.length === 0) return this.best;
+    return promising.reduce((a, b) => (this.#experience[a].triedAt <= this.#experience[b].triedAt ? a : b));
+  }
+
+  /** Whatever else wants the processors now: that changes, and only trials would tell. */
+  #mayPay(tier: Tier): boolean {
+    return this.#experience[tier].nsPerByte / this.#atOnce < FASTER_AT_MOST * this.#linkNs;
   }
 
   /** What a tier did to a payload; `packedBytes` equal to `payloadBytes` when it was sent as it was. */
@@ -112,6 +120,11 @@ export class CodecChoice {
   #costNs(tier: Tier): number {
     const { ratio, nsPerByte } = this.#experience[tier];
     const compressNs = (nsPerByte * Math.min(...this.#slowdowns)) / this.#atOnce;
-    return compressNs + (ratio * 8e9) / this.link.bitsPerS;
+    return compressNs + ratio * this.#linkNs;
+  }
+
+  /** Time of a byte on the link. */
+  get #linkNs(): number {
+    return 8e9 / this.link.bitsPerS;
   }
 }

@@ -64,8 +64,28 @@ describe('the choice of compression', () => {
     expect(choice.best).toBe('none');
   });
 
+  it('tries none on a link that carries a payload long before it would be compressed', () => {
+    const tried = (bitsPerS: number) => {
+      const choice = choiceFor(bitsPerS);
+      return new Set(Array.from({ length: 200 }, () => choice.next(MiB)));
+    };
+    expect([...tried(100e9)]).toEqual(['none']);
+    expect([...tried(2e9)]).toEqual(['none', 'snappy']);
+  });
+
+  it('tries other codecs again once a busy processor is free', () => {
+    const choice = choiceFor(1e9);
+    for (let i = 0; i < 40; i++) choice.learn('zstd1', MiB, MiB / 5, free(4e6, 100));
+    expect(choice.best).toBe('none');
+    for (let i = 0; i < 2000; i++) {
+      const tier = choice.next(MiB);
+      choice.learn(tier, MiB, MiB / 5, free(4e6));
+    }
+    expect(choice.best).toBe('zstd1');
+  });
+
   it('tries other codecs now and then, the one tried longest ago first', () => {
-    const choice = choiceFor(100e9);
+    const choice = choiceFor(5e9);
     const tried = new Set<string>();
     for (let i = 0; i < 100; i++) {
       const tier = choice.next(MiB);
