@@ -14,11 +14,20 @@ export function announce(relay: Pick<Relay, 'inject'>, { mac, addresses }: Netwo
     const send = () => {
       for (const frame of frames) relay.inject(frame);
     };
-    if (afterMs > 0) return setTimeout(send, afterMs).unref();
+    if (afterMs > 0) return setTimeout(() => sendIfThere(send), afterMs).unref();
     send();
     return undefined;
   });
   return () => {
     for (const timer of timers) clearTimeout(timer);
   };
+}
+
+/** Its interface may have gone with the guest since. */
+function sendIfThere(send: () => void): void {
+  try {
+    send();
+  } catch {
+    // whoever ended the guest has said so
+  }
 }

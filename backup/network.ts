@@ -5,6 +5,7 @@ import type { Logger } from '../shared/log.ts';
 import { KeptRelay } from '../shared/net/relay.ts';
 import type { NetworkSpec, VmSpec } from '../shared/vm.ts';
 import { announce } from './announce.ts';
+import { announceVif } from './vif.ts';
 
 interface Port {
   network: NetworkSpec;
@@ -15,6 +16,8 @@ export class StandbyNetwork {
   readonly #runDir: string;
   readonly #log: Logger;
   #ports: Port[] = [];
+  /** A Xen guest's devices come with its domain. */
+  #vifs: readonly NetworkSpec[] = [];
   #announcing: (() => void)[] = [];
 
   /** `runDir`: the folder of this guest's hypervisor. */
@@ -25,9 +28,10 @@ export class StandbyNetwork {
 
   /**
    * Opens the taps, shut: a bridge knows its new port long before the failover. PREREQUISITE when this host cannot. A Xen
-   * guest's vif comes with its domain instead, and its own driver announces it.
+   * guest's vifs come with its domain, when it goes on: until then there is nothing that could let anything out.
    */
   prepare(spec: VmSpec): void {
+    if (spec.hypervisor === 'xen') this.#vifs = spec.networks ?? [];
     if (this.#ports.length > 0 || spec.hypervisor !== 'qemu') return;
     try {
       for (const network of spec.networks ?? []) this.#ports.push({ network, port: new KeptRelay(network) });
@@ -49,6 +53,13 @@ export class StandbyNetwork {
         this.#announcing.push(announce(port.relay, network));
       } catch (thrown) {
         this.#log.error({ err: thrown, tap: network.tap }, 'the promoted guest has no network on this tap');
+      }
+    }
+    for (const network of this.#vifs) {
+      try {
+        this.#announcing.push(announceVif(network));
+      } catch (thrown) {
+        this.#log.warn({ err: thrown, vif: network.tap }, 'the promoted guest is not announced on this vif');
       }
     }
   }
