@@ -28,7 +28,7 @@ export class StandbyDisk {
         { hint: `make ${path} of the same size, or remove it: it is then made anew` },
       );
     }
-    disk.setWritable(false);
+    this.#host.setWritable(false);
     const pair = disk.pair();
     const fits = pair !== '' && pair === offer.pair;
     // What is about to be overwritten is no half of any older pair.
@@ -81,7 +81,7 @@ export class StandbyDisk {
 
   /** The guest runs here from now on: its writes count. */
   promote(): void {
-    this.#host.disk.setWritable(true);
+    this.#host.setWritable(true);
   }
 }
 

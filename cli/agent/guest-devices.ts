@@ -35,11 +35,17 @@ export class GuestDevices {
 
   /** Another host's guest writes it from now on. */
   yieldDisk(): void {
-    this.#disk?.disk.setWritable(false);
+    this.#disk?.setWritable(false);
   }
 
   closeDisk(): void {
     this.#disk?.close();
+    this.#disk = undefined;
+  }
+
+  /** No guest of this host uses it any more. */
+  dropDisk(): void {
+    this.#disk?.remove();
     this.#disk = undefined;
   }
 

@@ -45,6 +45,8 @@ export class Host {
     const root = join(this.#options.config.dataDir, 'vms');
     mkdirSync(root, { recursive: true, mode: 0o700 });
     for (const vm of readdirSync(root)) await (await this.#slot(vm)).recover();
+    for (const [vm, { spec }] of Object.entries(this.#options.config.vms))
+      if (spec.hypervisor === 'xen' && spec.disk !== undefined) await (await this.#slot(vm)).serveDisk(spec);
   }
 
   /** The VMs that this host's watchdog is fed for. */

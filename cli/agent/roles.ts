@@ -106,13 +106,14 @@ export function openHostDisk(
   createBytes?: number,
 ): HostDisk | undefined {
   const { name, disk: path, hypervisor } = spec;
-  if (path === undefined || hypervisor !== 'qemu') return undefined;
+  if (path === undefined || hypervisor === 'replay') return undefined;
   return new HostDisk({
     vm: name,
     path,
     mapPath: join(vmDir(config, name), 'disk.map'),
     socketPath: diskSocket(join(config.runDir, name)),
     ...(createBytes !== undefined && { createBytes }),
+    blockDevice: hypervisor === 'xen',
     log,
   });
 }

@@ -111,6 +111,22 @@ export class VmSlot {
     if (found.status().state === 'ACTIVE') this.#protectLater({ as: 'restarted' });
   }
 
+  /**
+   * Serves the disk of a guest that is started by other hands than the agent's, before it is protected; not where another
+   * host may have the VM.
+   */
+  serveDisk(spec: VmSpec): Promise<void> {
+    return this.#next(async () => {
+      const { term, role } = this.#term.current;
+      if (this.status() !== undefined || (term > 0 && role === 'backup')) return;
+      try {
+        this.#devices.openDisk(spec)?.setWritable(true);
+      } catch (thrown) {
+        this.#parts.log.warn({ vm: this.vm, err: thrown }, 'the disk of this VM is not served');
+      }
+    });
+  }
+
   /** The guest's gate died with the agent before, so waiting shows nothing to anybody. */
   #askAgain(reason: string): void {
     const error = new RomulusError(
@@ -227,7 +243,7 @@ export class VmSlot {
   async #startReplica(record: ProtectionRecord, origin: PrimaryOrigin, mayStart: boolean): Promise<void> {
     // Served before the guest starts, or so that one that runs finds its disk again.
     const disk = this.#devices.openDisk(record.spec);
-    disk?.disk.setWritable(true);
+    disk?.setWritable(true);
     const gates = this.#devices.openGates(record.spec);
     try {
       const replica = await buildReplica(this.#parts, record, {
@@ -240,7 +256,9 @@ export class VmSlot {
       this.#resting = undefined;
       this.#replica = replica;
     } catch (thrown) {
-      this.#devices.close();
+      // A Xen guest runs whether it is protected or not, and goes on with its disk.
+      if (record.spec.hypervisor === 'xen') this.#devices.dropGates();
+      else this.#devices.close();
       throw thrown;
     }
   }
@@ -291,7 +309,7 @@ export class VmSlot {
       onEvent: (kind, fields) => {
         if (kind === 'state' && fields.state === 'ENDED') {
           this.#standby = undefined;
-          this.#devices.closeDisk();
+          this.#devices.dropDisk();
         }
         this.#emit(this.vm, kind, fields);
       },

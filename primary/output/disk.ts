@@ -156,7 +156,7 @@ export class DiskStream {
 
   /** A fenced guest changes nothing any more, wherever its writes come from. */
   shut(): void {
-    this.#disk.setWritable(false);
+    this.#host.setWritable(false);
   }
 
   /** Hands out the sealed epoch's payloads one by one, packed, until there are no more. */

@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { type Disk, engine } from '../../native/index.ts';
 import { RomulusError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { KernelDisk } from './kernel-disk.ts';
 
 /** An extent of the dirty map settles at its second rest after a write; one more for a write under way at the first. */
 const RESTS_AFTER_WRITE = 3;
@@ -21,6 +22,8 @@ export interface HostDiskOptions {
   socketPath: string;
   /** Makes a sparse image of this size unless there is one. */
   createBytes?: number;
+  /** The hypervisor finds it at kernelDiskPath() rather than at the socket. */
+  blockDevice?: boolean;
   log: Logger;
 }
 
@@ -28,13 +31,14 @@ export class HostDisk {
   readonly path: string;
   readonly disk: Disk;
   readonly #rest: NodeJS.Timeout;
+  readonly #device: KernelDisk | undefined;
   #writtenBytes = 0;
   #touched = false;
   #restsLeft = 0;
   #onPressure: () => void = () => {};
 
   /** Opens and serves it, shut for writing. DISK_UNUSABLE when that cannot be. */
-  constructor({ vm, path, mapPath, socketPath, createBytes, log }: HostDiskOptions) {
+  constructor({ vm, path, mapPath, socketPath, createBytes, blockDevice, log }: HostDiskOptions) {
     this.path = path;
     try {
       for (const folder of [dirname(mapPath), dirname(socketPath)])
@@ -50,6 +54,13 @@ export class HostDisk {
     }
     try {
       this.disk.serve(socketPath, vm);
+      if (blockDevice)
+        this.#device = new KernelDisk({
+          vm,
+          socketPath,
+          connections: () => this.disk.counts().connections,
+          onFailed: (err) => log.error({ vm, err, path }, 'the kernel cannot be given its disk again'),
+        });
     } catch (cause) {
       this.disk.end();
       throw unusable(path, cause);
@@ -73,9 +84,24 @@ export class HostDisk {
     this.#onPressure = listener;
   }
 
+  /** Whether the guest of this host may write; it goes on with its block device from the first time on. */
+  setWritable(writable: boolean): void {
+    this.disk.setWritable(writable);
+    if (writable) this.#device?.connect();
+    else this.#device?.release();
+  }
+
+  /** At the agent's end: a guest that runs goes on when the next agent serves it. */
   close(): void {
+    this.#device?.release();
     clearInterval(this.#rest);
     this.disk.end();
+  }
+
+  /** As close(), for a disk that no guest of this host uses any more. */
+  remove(): void {
+    this.#device?.remove();
+    this.close();
   }
 
   #changedSinceRest(): boolean {
@@ -88,6 +114,7 @@ export class HostDisk {
 }
 
 function unusable(path: string, cause: unknown): RomulusError {
+  if (cause instanceof RomulusError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   return new RomulusError('DISK_UNUSABLE', `cannot serve the disk ${path}: ${message}`, {
     hint: hintFor(code, path),

@@ -1,14 +1,17 @@
 /** The disk's server before the kernel's own NBD client: nbd-client attaches it, and a file system lives on it. */
 
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { KernelDisk, kernelDiskPath } from '../../shared/disk/kernel-disk.ts';
 import { TestDisk } from '../support/disk.ts';
 
 const MiB = 1024 * 1024;
 const DEVICE = '/dev/nbd0';
+const execFileAsync = promisify(execFile);
 
 const run = (file: string, ...args: string[]) =>
   execFileSync(file, args, { encoding: 'utf8', stdio: 'pipe' });
@@ -51,6 +54,33 @@ describe("the kernel's NBD client", () => {
     expect(bytes.subarray(0, MiB).every((byte) => byte === 1)).toBe(true);
     expect(bytes.subarray(MiB, 3 * MiB).every((byte) => byte === 0)).toBe(true);
     expect(bytes.subarray(3 * MiB, 4 * MiB).every((byte) => byte === 1)).toBe(true);
+  });
+
+  it('makes a block device under a name of the guest, whose requests wait while the agent is away', async () => {
+    const make = () =>
+      new KernelDisk({
+        vm: 'test',
+        socketPath: disk.socket,
+        connections: () => disk.disk.counts().connections,
+        onFailed: (error) => expect.unreachable(String(error)),
+      });
+    const first = make();
+    const path = kernelDiskPath('test');
+    const device = readlinkSync(path);
+    first.release();
+    const data = randomBytes(MiB);
+    const file = join(disk.dir, 'data');
+    writeFileSync(file, data);
+    disk.disk.end(); // as the agent's end
+    const waiting = execFileAsync('dd', [`if=${file}`, `of=${path}`, 'bs=64k', 'oflag=direct', 'conv=fsync']);
+    disk.reopen();
+    const next = make();
+    next.connect();
+    await waiting;
+    expect(readlinkSync(path)).toBe(device);
+    expect(disk.bytes().subarray(0, MiB).equals(data)).toBe(true);
+    next.remove();
+    expect(existsSync(path)).toBe(false);
   });
 
   it('carries a file system, whose writes belong to the epoch they fell in', async () => {
