@@ -3,6 +3,7 @@
 import { type DirtyBitmap, engine, type Memory } from '../../native/index.ts';
 import { type XenDomain, xenBinding } from '../../native/xen/index.ts';
 import { RomulusError } from '../../shared/errors.ts';
+import { checkDevices } from '../../shared/hypervisor/xen-devices.ts';
 import { type ModelState, packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
 import { domainConfig, domainNumber, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
@@ -53,6 +54,7 @@ export class XenSource implements Source {
         hint: `xl create /etc/xen/${name}.cfg`,
       });
     const config = await domainConfig(domid);
+    checkDevices(config, this.#spec);
     // First the model, which must answer when openDomain() lets a guest go on that a killed predecessor left suspended.
     if (hasDeviceModel(config, name)) {
       await requireDrivers(domid, name);
