@@ -1,11 +1,11 @@
 /** Check of what holds a guest's output back: the relay needs a tap, the kernel gate the `plug` queueing discipline. */
 
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { type Finding, finding } from './finding.ts';
+import { hasModule } from './kernel-module.ts';
 
 const CAP_NET_ADMIN = 12n;
-const PLUG_MODULES = ['sch_plug', 'ifb'];
+const PLUG_MODULES = ['sch_plug', 'ifb', 'act_mirred', 'cls_matchall', 'sch_ingress'];
 
 export function checkOutputGate(): Finding {
   const relay = canOpenTaps() && hasNetAdmin();
@@ -30,16 +30,4 @@ function canOpenTaps(): boolean {
 function hasNetAdmin(): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
-}
-
-/** Loaded, built in, or there to be loaded. */
-function hasModule(name: string): boolean {
-  if (existsSync(`/sys/module/${name}`)) return true;
-  return ['modules.dep', 'modules.builtin'].some((file) => {
-    try {
-      return readFileSync(`/lib/modules/${release()}/${file}`, 'utf8').includes(`/${name}.ko`);
-    } catch {
-      return false;
-    }
-  });
 }

@@ -6,6 +6,7 @@ import { formatBytes } from '../../shared/config.ts';
 import { installedModelVersion } from '../../shared/hypervisor/qemu-version.ts';
 import { parseHostInfo, xlWithin } from '../../shared/hypervisor/xl.ts';
 import { type Finding, finding } from './finding.ts';
+import { hasModule } from './kernel-module.ts';
 
 /** The release whose stream and interfaces this build was written for and tried on (docs/xen.md). */
 const XEN_RELEASE = '4.17';
@@ -25,6 +26,8 @@ export interface XenFacts {
   hasAddon: boolean;
   /** The device model for HVM guests ("qemu 7.2.22/xen"), if one is installed. */
   deviceModel: string | undefined;
+  /** Whether this kernel has a client for the disks that the agent serves. */
+  hasNbd: boolean;
 }
 
 export async function xenFacts(): Promise<XenFacts> {
@@ -38,6 +41,7 @@ export async function xenFacts(): Promise<XenFacts> {
       ),
     hasAddon: addonIsThere(),
     deviceModel: await installedModelVersion().catch(() => undefined),
+    hasNbd: hasModule('nbd'),
   };
 }
 
@@ -82,6 +86,11 @@ export function checkXen(facts: XenFacts): Finding[] {
       found: facts.deviceModel ?? 'none',
       needed: 'only for HVM guests: the same QEMU series on both hosts',
       fix: 'apt-get install -y qemu-system-xen',
+    }),
+    finding('xen-disk', 'disks of Xen guests', facts.hasNbd ? 'ok' : 'absent', {
+      found: facts.hasNbd ? 'nbd' : 'no module nbd',
+      needed: "the kernel's NBD client; for guests with disk:",
+      fix: "modprobe nbd, on a kernel that has it, as Debian's have",
     }),
     finding('xen-memory', 'memory for standbys', freeBytes >= MIN_FREE_BYTES ? 'ok' : 'missing', {
       found: `${formatBytes(freeBytes)} free`,

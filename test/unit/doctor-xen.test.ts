@@ -17,6 +17,7 @@ const good: XenFacts = {
   hasLibrary: (release) => release === '4.17',
   hasAddon: true,
   deviceModel: 'qemu 7.2.22/xen',
+  hasNbd: true,
 };
 const verdicts = (facts: XenFacts) =>
   Object.fromEntries(checkXen(facts).map(({ id, verdict }) => [id, verdict]));
@@ -29,6 +30,7 @@ describe('doctor on a Xen host', () => {
       'xen-addon': 'ok',
       'xen-hap': 'ok',
       'xen-model': 'ok',
+      'xen-disk': 'ok',
       'xen-memory': 'ok',
     });
   });
@@ -39,6 +41,7 @@ describe('doctor on a Xen host', () => {
     ['no driver', { hasAddon: false }, 'xen-addon', 'missing', /build:xen/],
     ['no nested paging', { info: INFO.replace(' hap', '') }, 'xen-hap', 'absent', /firmware/],
     ['no device model', { deviceModel: undefined }, 'xen-model', 'absent', /qemu-system-xen/],
+    ['no client for disks', { hasNbd: false }, 'xen-disk', 'absent', /modprobe nbd/],
     ['no memory left', { info: INFO.replace('4096', '64') }, 'xen-memory', 'missing', /mem-set/],
     ['no tools that answer', { info: undefined }, 'xen', 'missing', /xl info/],
   ])('names the command for a host with %s', (_, change, id, verdict, fix) => {
