@@ -1,8 +1,8 @@
 /** The two-host failover: a guest protected from one host to the other, the power plug of the first, and the same guest going on on the second. */
 
 import type { FailoverResult, VmStatus } from '../../shared/status.ts';
-import { createGuest, GuestConsole } from './testbed/guest.ts';
-import { type HostName, peerOf, XenPair } from './testbed/pair.ts';
+import { createGuest, GuestConsole, type GuestOptions } from './testbed/guest.ts';
+import { type HostName, type PairOptions, peerOf, XenPair } from './testbed/pair.ts';
 import { StatusWatch } from './testbed/status-watch.ts';
 
 const EPOCH_MS = 500;
@@ -56,11 +56,11 @@ export async function twoHostFailover(epochs: number, say: Say): Promise<Failove
 }
 
 /** Both hosts and their agents up, the guest running on a, and its protection ordered. */
-export async function protectedPair(say: Say): Promise<XenPair> {
-  const pair = await XenPair.start(EPOCH_MS);
+export async function protectedPair(say: Say, options: PairOptions & GuestOptions = {}): Promise<XenPair> {
+  const pair = await XenPair.start(EPOCH_MS, options);
   try {
     say('both hosts and their agents are up');
-    await createGuest(pair.host('a'));
+    await createGuest(pair.host('a'), options);
     await pair.verb('a', 'protect guest --to b');
     return pair;
   } catch (error) {

@@ -1,10 +1,14 @@
 /**
  * `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts. With `-- export`, also has
- * Xen's tools take an exported checkpoint; with `-- one-host`, tries the driver alone. Reports as JSON.
+ * Xen's tools take an exported checkpoint; with `-- network` or `-- disk`, has a client watch the guest's output or its
+ * disk meanwhile; with `-- one-host` and `-- gate`, tries driver and network gate alone. Reports as JSON.
  */
 
+import { diskAcrossFailover } from './disk.ts';
 import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
+import { gateOnVif, whatPassed } from './gate.ts';
+import { type NetworkReport, networkAcrossFailover } from './network.ts';
 import { captureAndRestore, type OneHostReport } from './one-host.ts';
 import { buildTestbed } from './testbed/build.ts';
 
@@ -18,6 +22,9 @@ const say = (line: string): void =>
 const runs: Record<string, () => Promise<string[]>> = {
   failover: twoHosts,
   export: exported,
+  gate: gated,
+  network: networked,
+  disk: onDisk,
   'one-host': oneHost,
 };
 const [what = 'failover'] = process.argv.slice(2);
@@ -56,6 +63,37 @@ async function exported(): Promise<string[]> {
   const wrong = whatIsWrong(failover, EPOCHS);
   if (guestCheck !== 'sound') wrong.push(`the restored guest's own check says ${guestCheck}`);
   if (tickAfter >= failover.tickBeforeCut) wrong.push('the restored guest is younger than its checkpoint');
+  return wrong;
+}
+
+async function gated(): Promise<string[]> {
+  const report = await gateOnVif(say);
+  console.log(JSON.stringify(report, null, 2));
+  return whatPassed(report);
+}
+
+async function networked(): Promise<string[]> {
+  const report = await networkAcrossFailover(EPOCHS, say);
+  console.log(JSON.stringify(report, null, 2));
+  return whatIsWrongOutside(report);
+}
+
+async function onDisk(): Promise<string[]> {
+  const report = await diskAcrossFailover(EPOCHS, say);
+  console.log(JSON.stringify(report, null, 2));
+  const wrong = whatIsWrongOutside(report.network);
+  if (report.lostRecords > 0) wrong.push(`${report.lostRecords} acknowledged records are missing`);
+  if (report.fileSystemErrors !== 0) wrong.push(`e2fsck ends with ${report.fileSystemErrors}`);
+  if (!report.recordsConnectionSurvived) wrong.push('the connection for records did not survive');
+  return wrong;
+}
+
+function whatIsWrongOutside(report: NetworkReport): string[] {
+  const wrong = whatIsWrong(report.failover, EPOCHS);
+  if (report.answersWithoutAcknowledgement > 0) wrong.push('output left without an acknowledgement');
+  if (report.heldPackets === 0) wrong.push('nothing was held while nothing was acknowledged');
+  if (report.wrongAnswers > 0) wrong.push(`${report.wrongAnswers} answers were wrong`);
+  if (!report.connectionSurvived) wrong.push('the connection did not survive');
   return wrong;
 }
 

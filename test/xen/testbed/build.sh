@@ -41,7 +41,9 @@ zcat "$root/boot/xen-$xen-amd64.gz" > "$cache/xen"
 guest=$root/tmp/guest
 mkdir -p "$guest"/{bin,dev,proc,sys,tmp,lib}
 cp "$root"/bin/busybox "$guest"/bin/
-cp "$root"/lib/modules/*/kernel/drivers/net/xen-netfront.ko "$guest"/lib/
+for module in xen-netfront xen-blkfront mbcache crc16 crc32c_generic jbd2 ext4; do
+  find "$root"/lib/modules -name "$module.ko" -exec cp {} "$guest"/lib/ \;
+done
 install -m 755 "$here"/guest-init "$guest"/init
 gcc -O2 -static -Wall -Werror -o "$guest"/bin/pauses "$here"/guest-pauses.c
 (cd "$guest" && find . | cpio --quiet -o -H newc | gzip) > "$cache/guest.initrd"

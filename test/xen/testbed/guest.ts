@@ -17,8 +17,18 @@ export interface Tick {
   clockS: number;
 }
 
-/** Starts the guest, of the workload, with `extra` on its kernel command line and `settings` of xl.cfg that differ. */
-export async function createGuest(host: XenHost, { extra = '', settings = '' } = {}): Promise<void> {
+export interface GuestOptions {
+  /** More of its kernel command line. */
+  extra?: string;
+  /** Of xl.cfg, what differs, each in quotes of the shell: `'vif=["…"]'`. */
+  settings?: string;
+}
+
+/** Starts the guest, of the workload. */
+export async function createGuest(
+  host: XenHost,
+  { extra = '', settings = '' }: GuestOptions = {},
+): Promise<void> {
   await host.run(`xl create /testbed/guest.cfg 'extra="${WORKLOAD} ${extra}"' ${settings}`, LIMIT_MS);
 }
 

@@ -21,26 +21,38 @@ export function peerOf(name: HostName): HostName {
   return name === 'a' ? 'b' : 'a';
 }
 
+export interface PairOptions {
+  /** More of the guest's description in agent.yaml, as `key: value` pairs of a YAML flow map. */
+  guest?: string;
+  /** A command for a host's dom0 before its agent starts. */
+  prepare?: (name: HostName) => string;
+}
+
 export class XenPair {
   readonly dir: string;
+  readonly #prepare: (name: HostName) => string;
   readonly #shared: string;
   readonly #hosts = new Map<HostName, XenHost>();
   readonly #agents = new Map<HostName, number>();
   #boots = 0;
 
-  private constructor(dir: string, shared: string) {
+  private constructor(dir: string, shared: string, prepare: (name: HostName) => string) {
     this.dir = dir;
+    this.#prepare = prepare;
     this.#shared = shared;
   }
 
   /** Boots both hosts and starts their agents; `epochMs` is the length of an epoch of the guest. */
-  static async start(epochMs: number): Promise<XenPair> {
+  static async start(
+    epochMs: number,
+    { guest = '', prepare = () => 'true' }: PairOptions = {},
+  ): Promise<XenPair> {
     const dir = mkdtempSync(join(tmpdir(), 'xen-')); // short: unix sockets end at 107 bytes
     const shared = join(dir, 'shared');
     mkdirSync(shared);
-    bundleForDom0(shared, ['cli/main.ts']);
-    for (const name of ['a', 'b'] as const) configureAgent(shared, name, epochMs);
-    const pair = new XenPair(dir, shared);
+    bundleForDom0(shared, ['cli/main.ts', 'test/xen/dom0/talker.ts']);
+    for (const name of ['a', 'b'] as const) configureAgent(shared, name, epochMs, guest);
+    const pair = new XenPair(dir, shared, prepare);
     try {
       await Promise.all([pair.powerOn('a'), pair.powerOn('b')]);
       return pair;
@@ -70,6 +82,7 @@ export class XenPair {
       bootLimitMs: BOOT_LIMIT_MS,
     });
     this.#hosts.set(name, host);
+    await host.run(this.#prepare(name));
     const agent = host.start(`exec node main.mjs agent --config ${name}.yaml`);
     this.#agents.set(name, agent);
     await host.printed(agent, /agent is up/, BOOT_LIMIT_MS);
@@ -97,7 +110,7 @@ export class XenPair {
   }
 }
 
-function configureAgent(shared: string, node: HostName, epochMs: number): void {
+function configureAgent(shared: string, node: HostName, epochMs: number, guest: string): void {
   const peer = peerOf(node);
   const made = spawnSync(
     join(root, 'node_modules/.bin/tsx'),
@@ -115,7 +128,7 @@ tls: { ca: /mnt/host/pki/ca.crt, cert: /mnt/host/pki/${node}.crt, key: /mnt/host
 peers:
   ${peer}: { address: "${ADDRESS[peer]}:${PORT}" }
 vms:
-  guest: { hypervisor: xen, memory: 128MiB, epoch: ${epochMs}ms, pauseShare: 50% }
+  guest: { hypervisor: xen, memory: 128MiB, epoch: ${epochMs}ms, pauseShare: 50%, ${guest} }
 `,
   );
 }
