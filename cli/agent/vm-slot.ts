@@ -1,6 +1,6 @@
 /** One VM on this host: in which role, and how the roles follow each other: protected, fenced, backup, promoted, protected in its turn. */
 
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Standby } from '../../backup/standby.ts';
 import { type StandbyRecord, standbyRecordPath } from '../../backup/standby-record.ts';
@@ -112,13 +112,14 @@ export class VmSlot {
   }
 
   /**
-   * Serves the disk of a guest that is started by other hands than the agent's, before it is protected; not where another
-   * host may have the VM.
+   * Serves the disk of a guest that is started by other hands than the agent's, before it is protected: where there is an
+   * image, and no other host may have the VM.
    */
   serveDisk(spec: VmSpec): Promise<void> {
     return this.#next(async () => {
       const { term, role } = this.#term.current;
       if (this.status() !== undefined || (term > 0 && role === 'backup')) return;
+      if (spec.disk === undefined || !existsSync(spec.disk)) return;
       try {
         this.#devices.openDisk(spec)?.setWritable(true);
       } catch (thrown) {
