@@ -77,6 +77,21 @@ inline uint32_t kind_of(const uint8_t* kinds, uint32_t nth_line) noexcept {
   return kinds[nth_line / 4] >> (2 * (nth_line % 4)) & 3u;
 }
 
+/** What the mask stream says of a line's words. */
+struct LineHead {
+  uint32_t kind;
+  uint32_t words;
+  /** Those of them that are equal to the word before. */
+  uint32_t repeats;
+};
+
+/** Moves `masks` on to the masks of bytes, if the kind has any. */
+inline LineHead read_line_head(const uint8_t* kinds, uint32_t nth_line, const uint8_t*& masks) noexcept {
+  const uint32_t kind = kind_of(kinds, nth_line);
+  const uint32_t words = *masks++;
+  return {kind, words, (kind & 1) != 0 ? *masks++ : 0u};
+}
+
 /** What the choice of a line's kind follows from. */
 struct LineCounts {
   uint32_t words;

@@ -52,23 +52,34 @@ struct Kernels {
 };
 
 /**
- * Pulls both versions of a page to come towards the processor, a line of each with each line of the page at hand that is
+ * Pulls both versions of a page to come towards the processor, some lines of each with each line of the page at hand that is
  * looked at: memory then is busy all the while. Only as far as the second-level cache: the first has so few places for lines
  * on their way that it, and not memory, was the limit (a third of the rate of reading).
  */
 class Ahead {
  public:
   explicit Ahead(const PageEncode& in) noexcept : source_(in.ahead_source), shadow_(in.ahead_shadow) {}
-  void line(uint64_t l) const noexcept {
+  /** The next line, if any is left. */
+  void next() noexcept {
     constexpr int kRead = 0;
     constexpr int kSecondLevel = 2;
-    __builtin_prefetch(source_ + l * kLineBytes, kRead, kSecondLevel);
-    __builtin_prefetch(shadow_ + l * kLineBytes, kRead, kSecondLevel);
+    if (at_ == kPageBytes) return;
+    __builtin_prefetch(source_ + at_, kRead, kSecondLevel);
+    __builtin_prefetch(shadow_ + at_, kRead, kSecondLevel);
+    at_ += kLineBytes;
+  }
+  void some(uint64_t lines) noexcept {
+    for (; lines > 0; lines--) next();
+  }
+  /** All that are left. */
+  void end() noexcept {
+    while (at_ < kPageBytes) next();
   }
 
  private:
   const uint8_t* source_;
   const uint8_t* shadow_;
+  uint64_t at_ = 0;
 };
 
 extern const Kernels kPortableKernels;

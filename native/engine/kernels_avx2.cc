@@ -71,34 +71,24 @@ ROMULUS_TARGET inline uint64_t sum(__m256i lanes) noexcept {
   return parts[0] + parts[1] + parts[2] + parts[3];
 }
 
+ROMULUS_TARGET inline uint64_t bits_set(uint64_t word) noexcept { return static_cast<uint64_t>(_mm_popcnt_u64(word)); }
+
 ROMULUS_TARGET DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept {
   DirtyWords found;
-  for (size_t w = 0; w < count;) {
-    if (w + 16 <= count) {
+  for (size_t w = 0; w < count; w += 16) {
+    const bool is_whole = w + 16 <= count;
+    if (is_whole) {
       const Line a = load_line(reinterpret_cast<const uint8_t*>(words + w));
       const Line b = load_line(reinterpret_cast<const uint8_t*>(words + w + 8));
-      if (is_zero({_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)})) {
-        w += 16;
-        continue;
-      }
+      if (is_zero({_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)})) continue;
     }
-    // Which words have bits is as good as random: written always, counted if so.
-    for (const size_t end = w + 16 <= count ? w + 16 : count; w < end; w++) {
-      out[found.words] = first_word + static_cast<uint32_t>(w);
-      found.words += words[w] != 0;
-      found.pages += static_cast<uint64_t>(_mm_popcnt_u64(words[w]));
-    }
+    list_words(words, w, is_whole ? w + 16 : count, first_word, out, found, bits_set);
   }
   return found;
 }
 
 ROMULUS_TARGET size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept {
-  uint32_t* const start = out;
-  for (size_t i = 0; i < count; i++) {
-    out = list_bits(bitmap[found[i]], found[i] * 64, out);
-    bitmap[found[i]] = 0;
-  }
-  return static_cast<size_t>(out - start);
+  return take_listed(bitmap, found, count, out);
 }
 
 ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
@@ -110,9 +100,9 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
 
 ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
   uint64_t lines = 0;
-  const Ahead ahead(in);
+  Ahead ahead(in);
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    ahead.line(l);
+    ahead.next();
     const Line a = load_line(in.source + l * kLineBytes);
     const Line b = load_line(in.shadow + l * kLineBytes);
     const bool same = is_zero({_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)});
@@ -217,9 +207,7 @@ ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, const D
   uint32_t lines = 0;
   for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
-    const uint32_t kind = kind_of(delta.kinds, lines++);
-    const uint32_t words = *masks++;
-    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
+    const auto [kind, words, repeats] = read_line_head(delta.kinds, lines++, masks);
     uint8_t* line = page + l * kLineBytes;
     const Line before = load_line(line);
     for (uint32_t rest = words; rest != 0; rest &= rest - 1) {

@@ -1,114 +1,40 @@
-/** Kernels for AVX-512 with VBMI2 (Ice Lake, Zen 4 and later): a line is one register, its changed words one mask. */
+/** Kernels for AVX-512: a line is one register, its changed words one mask. */
 #if defined(__x86_64__)
-
-// GCC 12's own intrinsics read "undefined" registers on purpose and warn about it.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
-#include <immintrin.h>
 
 #include <cstring>
 
+#include "avx512.h"
 #include "bits.h"
 #include "digest.h"
 #include "kernels.h"
 
-#define ROMULUS_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512bitalg,avx512vpopcntdq,bmi,bmi2,popcnt,lzcnt")))
-
 namespace romulus {
 namespace {
 
+using avx512::sum;
+
 /** One load that the compiler cannot repeat: what is compared is what is encoded. */
-ROMULUS_TARGET inline __m512i load_once(const uint8_t* from) noexcept {
+ROMULUS_AVX512 inline __m512i load_once(const uint8_t* from) noexcept {
   __m512i line = _mm512_loadu_si512(from);
   asm("" : "+v"(line));
   return line;
 }
 
-ROMULUS_TARGET inline __m512i lane_keys(uint64_t line) noexcept {
+ROMULUS_AVX512 inline __m512i lane_keys(uint64_t line) noexcept {
   return _mm512_xor_si512(_mm512_set1_epi64(static_cast<long long>(line_key(line))), _mm512_loadu_si512(kLaneKeys));
 }
 
-ROMULUS_TARGET inline __m512i mix(__m512i x) noexcept {
+ROMULUS_AVX512 inline __m512i mix(__m512i x) noexcept {
   const __m512i swapped = _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(0xb1));
   return _mm512_add_epi64(_mm512_mul_epu32(x, swapped), swapped);
 }
 
-ROMULUS_TARGET inline __m512i change(__m512i keys, __m512i before, __m512i after) noexcept {
+ROMULUS_AVX512 inline __m512i change(__m512i keys, __m512i before, __m512i after) noexcept {
   return _mm512_sub_epi64(mix(_mm512_xor_si512(after, keys)), mix(_mm512_xor_si512(before, keys)));
 }
 
-/** Not _mm512_reduce_add_epi64: that one adds signed, where wrapping is undefined. */
-ROMULUS_TARGET inline uint64_t sum(__m512i lanes) noexcept {
-  alignas(64) uint64_t parts[8];
-  _mm512_store_si512(parts, lanes);
-  return parts[0] + parts[1] + parts[2] + parts[3] + parts[4] + parts[5] + parts[6] + parts[7];
-}
-
-/** Widens the byte positions in `positions` to page numbers, 16 a store, and writes at least `count` of them. */
-ROMULUS_TARGET inline void store_pages(__m512i positions, uint32_t base, uint32_t count, uint32_t* out) noexcept {
-  const __m512i bases = _mm512_set1_epi32(static_cast<int>(base));
-  _mm512_storeu_si512(out, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(positions))));
-  if (count <= 16) return;  // the only branch: dense words have any number of bits
-  _mm512_storeu_si512(out + 16, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 1))));
-  _mm512_storeu_si512(out + 32, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 2))));
-  _mm512_storeu_si512(out + 48, _mm512_add_epi32(bases, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(positions, 3))));
-}
-
-alignas(64) constexpr uint8_t kIota[64] = {
-    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-
-/** What find_words() keeps from step to step. */
-struct Finding {
-  DirtyWords found;
-  __m512i numbers;
-  __m512i pages;
-};
-
-/** Sixteen words, without a branch: which of them have bits set is as good as random, and memory is the slower part. */
-ROMULUS_TARGET inline void find_in(__m512i a, __m512i b, Finding& of, uint32_t* out) noexcept {
-  const auto set = static_cast<__mmask16>(_mm512_test_epi64_mask(a, a) | _mm512_test_epi64_mask(b, b) << 8);
-  _mm512_storeu_si512(out + of.found.words, _mm512_maskz_compress_epi32(set, of.numbers));
-  of.found.words += static_cast<uint64_t>(_mm_popcnt_u32(set));
-  of.pages = _mm512_add_epi64(of.pages, _mm512_add_epi64(_mm512_popcnt_epi64(a), _mm512_popcnt_epi64(b)));
-  of.numbers = _mm512_add_epi32(of.numbers, _mm512_set1_epi32(16));
-}
-
-ROMULUS_TARGET DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept {
-  Finding of;
-  of.numbers = _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(kIota))),
-                                _mm512_set1_epi32(static_cast<int>(first_word)));
-  of.pages = _mm512_setzero_si512();
-  size_t w = 0;
-  for (; w + 16 <= count; w += 16) find_in(_mm512_loadu_si512(words + w), _mm512_loadu_si512(words + w + 8), of, out);
-  if (w < count) {
-    const uint32_t rest = (1u << (count - w)) - 1;
-    find_in(_mm512_maskz_loadu_epi64(static_cast<__mmask8>(rest), words + w),
-            _mm512_maskz_loadu_epi64(static_cast<__mmask8>(rest >> 8), words + w + 8), of, out);
-  }
-  of.found.pages = sum(of.pages);
-  return of.found;
-}
-
-ROMULUS_TARGET size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept {
-  const __m512i iota = _mm512_load_si512(kIota);
-  uint32_t* const start = out;
-  for (size_t i = 0; i < count; i++) {
-    const uint64_t bits = bitmap[found[i]];
-    bitmap[found[i]] = 0;
-    const auto pages = static_cast<uint32_t>(_mm_popcnt_u64(bits));
-    store_pages(_mm512_maskz_compress_epi8(bits, iota), found[i] * 64, pages, out);
-    out += pages;
-  }
-  return static_cast<size_t>(out - start);
-}
-
 /** Most pages show a word in their first lines: worth the branch. */
-ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
+ROMULUS_AVX512 inline bool is_zero_page(const uint8_t* page) noexcept {
   for (uint64_t l = 0; l < kLinesPerPage; l += 2) {
     const __m512i any = _mm512_or_si512(_mm512_loadu_si512(page + l * kLineBytes), _mm512_loadu_si512(page + (l + 1) * kLineBytes));
     if (_mm512_test_epi64_mask(any, any) != 0) return false;
@@ -116,13 +42,15 @@ ROMULUS_TARGET inline bool is_zero_page(const uint8_t* page) noexcept {
   return true;
 }
 
+/** Lines pulled in at once between the steps of a page: what is left after it goes there evenly, if few lines changed. */
+constexpr uint64_t kSomeAhead = 10;
+
 /** First look: which lines differ, without branches. */
-ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
+ROMULUS_AVX512 inline uint64_t changed_lines(const PageEncode& in, Ahead& ahead) noexcept {
   alignas(64) uint8_t masks[kLinesPerPage];
-  const Ahead ahead(in);
 #pragma GCC unroll 16
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    ahead.line(l);
+    if (l % 2 == 0) ahead.next();  // the other half while changed lines are encoded
     masks[l] = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(in.source + l * kLineBytes),
                                         _mm512_loadu_si512(in.shadow + l * kLineBytes));
   }
@@ -131,15 +59,24 @@ ROMULUS_TARGET inline uint64_t changed_lines(const PageEncode& in) noexcept {
 }
 
 /** Bytes 8j to 8j+7 are named by bit j of `mask`. */
-ROMULUS_TARGET inline uint64_t bytes_of_words(uint32_t mask) noexcept {
+ROMULUS_AVX512 inline uint64_t bytes_of_words(uint32_t mask) noexcept {
   const uint64_t lowest = _pdep_u64(mask, 0x0101010101010101u);
   return (lowest << 8) - lowest;
 }
 
-/** The line's words moved up by one; the word before the line comes first, which before a page is zero. */
-ROMULUS_TARGET inline __m512i words_before(__m512i line, uint64_t number, const uint8_t* at) noexcept {
-  alignas(64) static constexpr uint8_t kNoLine[kLineBytes] = {};
-  return _mm512_alignr_epi64(line, _mm512_loadu_si512(number == 0 ? kNoLine : at - kLineBytes), 7);
+/**
+ * The word before a line in all lanes; before a page that is zero. Eight bytes and not the line before: that was stored a moment
+ * ago, and a load as wide has to wait until it has left the store queue.
+ */
+ROMULUS_AVX512 inline __m512i word_before(uint64_t number, const uint8_t* at) noexcept {
+  static constexpr uint64_t kNoWord = 0;
+  const auto* from = number == 0 ? reinterpret_cast<const uint8_t*>(&kNoWord) : at - kWordBytes;
+  return _mm512_set1_epi64(static_cast<long long>(load_le<uint64_t>(from)));
+}
+
+/** The line's words moved up by one, behind the word before the line. */
+ROMULUS_AVX512 inline __m512i words_before(__m512i line, uint64_t number, const uint8_t* at) noexcept {
+  return _mm512_alignr_epi64(line, word_before(number, at), 7);
 }
 
 /** What both grains go over the changed lines with. */
@@ -150,7 +87,7 @@ struct Lines {
   __m512i digest;
 };
 
-ROMULUS_TARGET inline void finish(PageDelta& found, const PageEncode& in, const Lines& lines) noexcept {
+ROMULUS_AVX512 inline void finish(PageDelta& found, const PageEncode& in, const Lines& lines) noexcept {
   found.line_mask = lines.changed;
   found.words = static_cast<uint32_t>(lines.words);
   found.digest_change = sum(lines.digest);
@@ -158,24 +95,24 @@ ROMULUS_TARGET inline void finish(PageDelta& found, const PageEncode& in, const 
 }
 
 /** Kinds from their low and their high bits, one bit a line. */
-ROMULUS_TARGET inline void set_kinds(PageDelta& found, uint64_t low, uint64_t high) noexcept {
+ROMULUS_AVX512 inline void set_kinds(PageDelta& found, uint64_t low, uint64_t high) noexcept {
   for (int half = 0; half < 2; half++) {
     found.kinds[half] = _pdep_u64(low >> (32 * half), 0x5555555555555555u) | _pdep_u64(high >> (32 * half), 0xaaaaaaaaaaaaaaaau);
   }
 }
 
 /** A line that repeats a word is of kind 1, any other of kind 0: that is the cheapest of the two. */
-ROMULUS_TARGET PageDelta encode_words(const PageEncode& in) noexcept {
+ROMULUS_AVX512 PageDelta encode_words(const PageEncode& in) noexcept {
   uint8_t* masks = in.masks;
   uint8_t* data = in.data;
   uint64_t repeating = 0;
   Lines lines;
   lines.digest = _mm512_setzero_si512();
   const uint64_t first_line = in.page * kLinesPerPage;
-  const Ahead ahead(in);
-  for (uint64_t left = in.expects_dense ? ~uint64_t{0} : changed_lines(in); left != 0; left &= left - 1) {
+  Ahead ahead(in);
+  for (uint64_t left = in.expects_dense ? ~uint64_t{0} : changed_lines(in, ahead); left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
-    if (in.expects_dense) ahead.line(l);
+    ahead.next();
     uint8_t* const shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);
     const __m512i before = _mm512_loadu_si512(shadow);
@@ -194,11 +131,13 @@ ROMULUS_TARGET PageDelta encode_words(const PageEncode& in) noexcept {
     lines.changed |= left & -left;
     lines.digest = _mm512_add_epi64(lines.digest, change(lane_keys(first_line + l), before, after));
   }
+  ahead.some(kSomeAhead);
   PageDelta found;
   set_kinds(found, repeating, 0);
   found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
   found.data_bytes = static_cast<uint32_t>(data - in.data);
   finish(found, in, lines);
+  ahead.end();
   return found;
 }
 
@@ -214,7 +153,7 @@ struct alignas(64) LineMasks {
 };
 
 /** bytes_of_words() of eight lines at once. */
-ROMULUS_TARGET inline __m512i bytes_of_eight(const uint8_t* words) noexcept {
+ROMULUS_AVX512 inline __m512i bytes_of_eight(const uint8_t* words) noexcept {
   const __m512i each = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(words)));
   const __m512i spread = _mm512_shuffle_epi8(each, _mm512_set4_epi32(0x08080808, 0x08080808, 0, 0));
   const __mmask64 set = _mm512_test_epi8_mask(spread, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201u)));
@@ -222,7 +161,7 @@ ROMULUS_TARGET inline __m512i bytes_of_eight(const uint8_t* words) noexcept {
 }
 
 /** cheapest_of_all() of all lines at once, a byte each; also leaves only kept words' bytes among those not zero. */
-ROMULUS_TARGET inline void choose_kinds(LineMasks& of, uint64_t lines, PageDelta& found) noexcept {
+ROMULUS_AVX512 inline void choose_kinds(LineMasks& of, uint64_t lines, PageDelta& found) noexcept {
   const __m512i words = _mm512_load_si512(of.words);
   const __m512i repeats = _mm512_load_si512(of.repeats);
   const __m512i unrepeated = _mm512_xor_si512(words, repeats);
@@ -257,13 +196,15 @@ ROMULUS_TARGET inline void choose_kinds(LineMasks& of, uint64_t lines, PageDelta
   _mm512_store_si512(of.kept, _mm512_mask_mov_epi8(words, low, unrepeated));
 }
 
-ROMULUS_TARGET PageDelta encode_bytes(const PageEncode& in) noexcept {
+ROMULUS_AVX512 PageDelta encode_bytes(const PageEncode& in) noexcept {
   LineMasks of;
   Lines lines;
   lines.digest = _mm512_setzero_si512();
   const uint64_t first_line = in.page * kLinesPerPage;
-  for (uint64_t left = changed_lines(in); left != 0; left &= left - 1) {
+  Ahead ahead(in);
+  for (uint64_t left = changed_lines(in, ahead); left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
+    ahead.next();
     uint8_t* const shadow = in.shadow + l * kLineBytes;
     const __m512i after = load_once(in.source + l * kLineBytes);
     const __m512i before = _mm512_loadu_si512(shadow);
@@ -279,15 +220,21 @@ ROMULUS_TARGET PageDelta encode_bytes(const PageEncode& in) noexcept {
     lines.changed |= left & -left;
     lines.digest = _mm512_add_epi64(lines.digest, change(lane_keys(first_line + l), before, after));
   }
+  ahead.some(kSomeAhead);
   PageDelta found;
   finish(found, in, lines);
-  if (lines.count == 0) return found;
+  if (lines.count == 0) {
+    ahead.end();
+    return found;
+  }
   choose_kinds(of, lines.count, found);
+  ahead.some(kSomeAhead);
   uint8_t* masks = in.masks;
   uint8_t* data = in.data;
   uint64_t i = 0;
   for (uint64_t left = lines.changed; left != 0; left &= left - 1, i++) {
     const __m512i line = _mm512_loadu_si512(in.shadow + lowest_bit(left) * kLineBytes);  // as it was compared
+    ahead.next();
     const uint64_t kind = of.kinds[i];
     const uint64_t all = bytes_of_words(of.kept[i]);
     const uint64_t whole_words = (kind >> 1) - 1;  // all ones for kinds 0 and 1
@@ -300,12 +247,13 @@ ROMULUS_TARGET PageDelta encode_bytes(const PageEncode& in) noexcept {
     store_le(masks, _pext_u64(sent, all));
     masks += _mm_popcnt_u32(of.kept[i]) & (0 - (kind >> 1));
   }
+  ahead.end();
   found.mask_bytes = static_cast<uint32_t>(masks - in.masks);
   found.data_bytes = static_cast<uint32_t>(data - in.data);
   return found;
 }
 
-ROMULUS_TARGET PageDelta encode_page(const PageEncode& in) noexcept {
+ROMULUS_AVX512 PageDelta encode_page(const PageEncode& in) noexcept {
   return in.grain == Grain::words ? encode_words(in) : encode_bytes(in);
 }
 
@@ -328,23 +276,19 @@ constexpr RepeatLanes repeat_lanes() noexcept {
 
 constexpr RepeatLanes kRepeatLanes = repeat_lanes();
 
-ROMULUS_TARGET inline __m512i spread_repeats(__m512i line, uint32_t repeats, uint64_t number, const uint8_t* at) noexcept {
-  alignas(64) static constexpr uint8_t kNoLine[kLineBytes] = {};
-  const __m512i previous = _mm512_loadu_si512(number == 0 ? kNoLine : at - kLineBytes);
+ROMULUS_AVX512 inline __m512i spread_repeats(__m512i line, uint32_t repeats, uint64_t number, const uint8_t* at) noexcept {
   const __m512i lanes = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128(static_cast<long long>(kRepeatLanes.of[repeats])));
-  return _mm512_permutex2var_epi64(line, lanes, previous);
+  return _mm512_permutex2var_epi64(line, lanes, word_before(number, at));
 }
 
-ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
+ROMULUS_AVX512 uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
   __m512i digest = _mm512_setzero_si512();
   const uint8_t* masks = delta.masks;
   const uint8_t* data = delta.data;
   uint32_t lines = 0;
   for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
-    const uint32_t kind = kind_of(delta.kinds, lines++);
-    const uint32_t words = *masks++;
-    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
+    const auto [kind, words, repeats] = read_line_head(delta.kinds, lines++, masks);
     const uint32_t kept = words & ~repeats;
     uint64_t sent = bytes_of_words(kept);
     if ((kind & 2) != 0) {
@@ -367,7 +311,7 @@ ROMULUS_TARGET uint64_t apply_delta(uint8_t* page, uint64_t page_number, const D
   return sum(digest);
 }
 
-ROMULUS_TARGET uint64_t apply_page(uint8_t* page, uint64_t page_number, const uint8_t* data) noexcept {
+ROMULUS_AVX512 uint64_t apply_page(uint8_t* page, uint64_t page_number, const uint8_t* data) noexcept {
   __m512i digest = _mm512_setzero_si512();
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
     uint8_t* line = page + l * kLineBytes;
@@ -380,7 +324,7 @@ ROMULUS_TARGET uint64_t apply_page(uint8_t* page, uint64_t page_number, const ui
   return sum(digest);
 }
 
-ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) noexcept {
+ROMULUS_AVX512 uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) noexcept {
   const __m512i zero = _mm512_setzero_si512();
   __m512i digest = zero;
   for (uint64_t l = 0; l < lines; l++) {
@@ -393,7 +337,7 @@ ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, u
 
 }  // namespace
 
-const Kernels kAvx512Kernels = {"avx512", find_words, take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kAvx512Kernels = {"avx512", avx512::find_words, avx512::take_pages, encode_page, apply_delta, apply_page, digest_lines};
 
 }  // namespace romulus
 

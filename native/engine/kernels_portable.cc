@@ -31,28 +31,16 @@ inline bool is_zero(const uint8_t* from, uint64_t bytes) noexcept {
 
 DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept {
   DirtyWords found;
-  for (size_t w = 0; w < count;) {
-    if (w + 8 <= count && is_zero(reinterpret_cast<const uint8_t*>(words + w), 64)) {
-      w += 8;
-      continue;
-    }
-    // Which words of a line have bits is as good as random: written always, counted if so.
-    for (const size_t end = w + 8 <= count ? w + 8 : count; w < end; w++) {
-      out[found.words] = first_word + static_cast<uint32_t>(w);
-      found.words += words[w] != 0;
-      found.pages += popcount64(words[w]);
-    }
+  for (size_t w = 0; w < count; w += 8) {
+    const bool is_whole = w + 8 <= count;
+    if (is_whole && is_zero(reinterpret_cast<const uint8_t*>(words + w), 64)) continue;
+    list_words(words, w, is_whole ? w + 8 : count, first_word, out, found, popcount64);
   }
   return found;
 }
 
 size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept {
-  uint32_t* const start = out;
-  for (size_t i = 0; i < count; i++) {
-    out = list_bits(bitmap[found[i]], found[i] * 64, out);
-    bitmap[found[i]] = 0;
-  }
-  return static_cast<size_t>(out - start);
+  return take_listed(bitmap, found, count, out);
 }
 
 /** Packs the bytes of `word` named by `mask` at `to`; returns how many. */
@@ -110,9 +98,9 @@ LineChange compare_line(const uint64_t (&now)[kWordsPerLine], const uint64_t (&b
 
 PageDelta encode_page(const PageEncode& in) noexcept {
   uint64_t candidates = 0;
-  const Ahead ahead(in);
+  Ahead ahead(in);
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    ahead.line(l);
+    ahead.next();
     candidates |= uint64_t{line_differs(in.source + l * kLineBytes, in.shadow + l * kLineBytes)} << l;
   }
   PageDelta found;
@@ -165,9 +153,7 @@ uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta
   for (uint64_t left = delta.line_mask; left != 0; left &= left - 1) {
     const uint64_t l = lowest_bit(left);
     const uint64_t key = line_key(page_number * kLinesPerPage + l);
-    const uint32_t kind = kind_of(delta.kinds, lines++);
-    const uint32_t words = *masks++;
-    const uint32_t repeats = (kind & 1) != 0 ? *masks++ : 0;
+    const auto [kind, words, repeats] = read_line_head(delta.kinds, lines++, masks);
     for (uint32_t rest = words; rest != 0; rest &= rest - 1) {
       const uint32_t j = lowest_bit(rest);
       uint8_t* word = page + l * kLineBytes + j * kWordBytes;
