@@ -8,11 +8,13 @@ import { promisify } from 'node:util';
 import { RomulusError } from '../shared/errors.ts';
 
 /**
- * Where `limit-read` reads the bitmap once, and `naive` is one bit test per page, as in Xen's save loop. `+list` also writes
- * all page numbers out and clears the bitmap, which an encode does some words at a time.
+ * Where `limit-read` reads the bitmap once, `limit-list` also writes as many numbers in order as there are dirty pages, and
+ * `naive` is one bit test per page, as in Xen's save loop. `+list` also writes all page numbers out and clears the bitmap, which
+ * an encode does some words at a time.
  */
 export type ScanMethod =
   | 'limit-read'
+  | 'limit-list'
   | 'naive'
   | 'portable'
   | 'portable+list'
@@ -34,12 +36,13 @@ export interface ScanRow {
 }
 
 /**
- * `limit-*` are the machine's own rates, `limit-update` that of reading both versions and writing the new one twice; `pages`
- * sends dirty pages as they are; `+cache` counts QEMU's copies around its format; `romulus` cuts changes into bytes.
+ * `limit-*` are the machine's own rates: `limit-follow` compares both versions and writes changed lines over the old ones,
+ * `limit-update` reads both and writes the new one twice; `pages` sends dirty pages as they are; `+cache` counts QEMU's copies around its format; `romulus` cuts changes into bytes.
  */
 export type DeltaMethod =
   | 'limit-read'
   | 'limit-compare'
+  | 'limit-follow'
   | 'limit-copy'
   | 'limit-update'
   | 'pages'

@@ -107,6 +107,10 @@ Sizes update_pages(Replica& replica, const TraceEpoch& epoch) {
   return {update_and_copy_out(replica.pair(epoch), replica.shadow.data(), room_for(epoch)), 0};
 }
 
+Sizes follow_pages(Replica& replica, const TraceEpoch& epoch) {
+  return {compare_and_update(replica.pair(epoch), replica.shadow.data()), 0};
+}
+
 /** All epochs but the first, in which every method touches its buffers for the first time. */
 std::span<const TraceEpoch> measured(const Trace& trace) {
   return std::span(trace.epochs()).subspan(trace.epochs().size() > 1 ? 1 : 0);
@@ -170,6 +174,7 @@ void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
   if (!single.ready) return;
   measure(trace, single, "limit-read", 1, rounds, read, rows);
   measure(trace, single, "limit-compare", 1, rounds, compare, rows);
+  measure(trace, single, "limit-follow", 1, rounds, follow_pages, rows);
   measure(trace, single, "pages", 1, rounds, copy_pages, rows);
   measure(trace, single, "limit-update", 1, rounds, update_pages, rows);
   measure(trace, single, "xbzrle", 1, rounds, xbzrle(xbzrle_encode_scalar, false), rows);

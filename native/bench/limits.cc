@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "../engine/bits.h"
 #include "../engine/cpu.h"
 #include "../engine/page.h"
 
@@ -85,9 +86,67 @@ __attribute__((target("avx512f,avx512bw"))) uint64_t update_avx512(const PagePai
   return static_cast<uint64_t>(out - start) + (differing == 1);
 }
 
+__attribute__((target("avx512f"))) void list_avx512(uint64_t pages, uint32_t* out) noexcept {
+  __m512i numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  uint64_t i = 0;
+  for (; i + 16 <= pages; i += 16, numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(16))) _mm512_storeu_si512(out + i, numbers);
+  for (; i < pages; i++) out[i] = static_cast<uint32_t>(i);
+}
+
+__attribute__((target("avx512f,avx512bw"))) uint64_t follow_avx512(const PagePair& pair, uint8_t* before) noexcept {
+  uint64_t changed = 0;
+  for (uint64_t i = 0; i < pair.pages.size(); i++) {
+    const uint64_t at = pair.pages[i] * kPageBytes;
+    const uint64_t ahead = (i + 2 < pair.pages.size() ? pair.pages[i + 2] : pair.pages[i]) * kPageBytes;
+    alignas(64) uint8_t masks[kLinesPerPage];
+#pragma GCC unroll 16
+    for (uint64_t l = 0; l < kLinesPerPage; l++) {
+      _mm_prefetch(reinterpret_cast<const char*>(pair.now + ahead + l * kLineBytes), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(before + ahead + l * kLineBytes), _MM_HINT_T1);
+      masks[l] = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(pair.now + at + l * kLineBytes),
+                                          _mm512_loadu_si512(before + at + l * kLineBytes));
+    }
+    const __m512i all = _mm512_load_si512(masks);
+    for (uint64_t left = _mm512_test_epi8_mask(all, all); left != 0; left &= left - 1, changed++) {
+      const uint64_t line = at + lowest_bit(left) * kLineBytes;
+      _mm512_storeu_si512(before + line, _mm512_loadu_si512(pair.now + line));
+    }
+  }
+  return changed;
+}
+
 #endif
 
 }  // namespace
+
+uint64_t compare_and_update(const PagePair& pair, uint8_t* before) noexcept {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return follow_avx512(pair, before);
+#endif
+  uint64_t changed = 0;
+  for_pages(pair, [&](uint64_t at, uint64_t ahead) {
+    for (uint64_t b = 0; b < kPageBytes; b += kLineBytes) {
+      __builtin_prefetch(pair.now + ahead + b, 0, 2);
+      __builtin_prefetch(before + ahead + b, 0, 2);
+      if (std::memcmp(pair.now + at + b, before + at + b, kLineBytes) == 0) continue;
+      std::memcpy(before + at + b, pair.now + at + b, kLineBytes);
+      changed++;
+    }
+  });
+  return changed;
+}
+
+uint64_t read_and_list(const uint8_t* from, uint64_t bytes, uint64_t pages, uint32_t* out) noexcept {
+  const uint64_t any = read_range(from, bytes);
+#if defined(__x86_64__)
+  if (cpu_features().avx512) {
+    list_avx512(pages, out);
+    return any;
+  }
+#endif
+  for (uint64_t i = 0; i < pages; i++) out[i] = static_cast<uint32_t>(i);
+  return any;
+}
 
 uint64_t read_range(const uint8_t* from, uint64_t bytes) noexcept {
 #if defined(__x86_64__)

@@ -20,6 +20,13 @@ uint64_t read_both(const PagePair& pair) noexcept;
 /** Compares both versions and counts the pages that differ. */
 uint64_t compare_both(const PagePair& pair) noexcept;
 /**
+ * What any delta with a shadow copy costs at least: compares both versions and writes the lines that changed over the old
+ * ones, with nothing sent. Returns how many.
+ */
+uint64_t compare_and_update(const PagePair& pair, uint8_t* before) noexcept;
+/** Reads a bitmap once and writes `pages` numbers in order: what any list of dirty pages costs at least. */
+uint64_t read_and_list(const uint8_t* from, uint64_t bytes, uint64_t pages, uint32_t* out) noexcept;
+/**
  * What any delta with a shadow copy costs at least where all of a page changed: reads both versions, writes the new one over
  * the old and into `out`. Returns the bytes written there.
  */

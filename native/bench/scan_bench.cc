@@ -60,7 +60,14 @@ void measure(const std::vector<uint64_t>& bitmap, const char* shape, double dens
   const auto parallel = [threads, found](uint64_t* from, uint64_t length, uint32_t*) {
     return scan_words({from, length}, threads, found).pages;
   };
+  uint64_t dirty_pages = 0;
+  for (const uint64_t word : bitmap) dirty_pages += popcount64(word);
+  const auto read_and_write = [dirty_pages](uint64_t* from, uint64_t length, uint32_t* to) {
+    keep(read_and_list(reinterpret_cast<const uint8_t*>(from), length * 8, dirty_pages, to));
+    return dirty_pages;
+  };
   const std::pair<const char*, Scan> methods[] = {{"limit-read", read_once},
+                                                  {"limit-list", read_and_write},
                                                   {"naive", scan_naive},
                                                   {"portable", with(kPortableKernels)},
                                                   {"portable+list", listing(kPortableKernels)},
