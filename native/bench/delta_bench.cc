@@ -120,8 +120,10 @@ void report(const Trace& trace, const char* method, uint32_t threads, const Size
   uint64_t pages = 0;
   for (const TraceEpoch& epoch : measured(trace)) pages += epoch.pages.size();
   const uint64_t raw = pages * kPageBytes;
+  std::string label = trace.name();
+  if (trace.epoch_ms() != 0) label.append("-").append(std::to_string(trace.epoch_ms()));
   rows.row()
-      .field("trace", trace.name() + (trace.epoch_ms() == 0 ? "" : "-" + std::to_string(trace.epoch_ms())))
+      .field("trace", label)
       .field("method", method)
       .field("threads", uint64_t{threads})
       .field("pages", pages)

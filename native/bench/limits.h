@@ -20,7 +20,7 @@ uint64_t read_both(const PagePair& pair) noexcept;
 /** Compares both versions and counts the pages that differ. */
 uint64_t compare_both(const PagePair& pair) noexcept;
 /**
- * What any delta with a shadow copy costs at least: compares both versions and writes the lines that changed over the old
+ * About what a delta with a shadow copy costs at least: compares both versions and writes the lines that changed over the old
  * ones, with nothing sent. Returns how many.
  */
 uint64_t compare_and_update(const PagePair& pair, uint8_t* before) noexcept;
