@@ -11,8 +11,9 @@ import { benchFleet, type FleetRow } from './fleet-failover.ts';
 import { benchPagemap, type PagemapRow } from './pagemap.ts';
 import { benchSnappy } from './snappy.ts';
 import { benchWire, type WireRow } from './wire.ts';
+import { benchXen, type XenRow } from './xen.ts';
 
-export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk', 'failover'] as const;
+export const benchParts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk', 'failover', 'xen'] as const;
 export type BenchPart = (typeof benchParts)[number];
 
 export interface BenchRequest {
@@ -35,6 +36,7 @@ export interface BenchRows {
   epoch: Awaited<ReturnType<typeof benchEpoch>>;
   disk: DiskRow[];
   failover: (FailoverRow | FleetRow)[];
+  xen: XenRow[];
 }
 
 /** The trimmed trace of the tests: real, but so short that other traces should be given for figures that count. */
@@ -68,6 +70,7 @@ export async function runBench<P extends BenchPart>(part: P, request: BenchReque
         : benchFailover({ ...kills, onProgress });
     },
     disk: () => benchDisk({ rounds, epochMs: 25, onProgress }),
+    xen: () => benchXen({ rounds, epochs: request.epoch.epochs, onProgress }),
   };
   return parts[part]();
 }

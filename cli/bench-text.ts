@@ -205,6 +205,25 @@ function killsText(rows: Extract<BenchRows['failover'][number], { what: 'failove
   ]);
 }
 
+function xenText(rows: BenchRows['xen']): string {
+  const ms = (value: number | null) => (value === null ? '-' : formatMs(value));
+  const quantiles = (at: { p50: number; p99: number } | null) =>
+    at === null ? '-' : `${ms(at.p50)} / ${ms(at.p99)}`;
+  return table([
+    ['METHOD', 'EPOCHS', 'PAUSE p50/p99', 'STOOD p50/p99', 'DOWN', 'DIRTY PAGES', 'BYTES', 'TAKES'],
+    ...rows.map((row) => [
+      row.method,
+      String(row.epochs),
+      quantiles(row.pauseMs),
+      quantiles(row.stoodMs),
+      ms(row.downMs),
+      String(row.dirtyPages ?? '-'),
+      row.bytes === null ? '-' : formatBytes(row.bytes),
+      ms(row.takesMs),
+    ]),
+  ]);
+}
+
 export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): string {
   switch (part) {
     case 'scan':
@@ -215,6 +234,8 @@ export function benchText<P extends BenchPart>(part: P, rows: BenchRows[P]): str
       return diskText(rows as BenchRows['disk']);
     case 'failover':
       return failoverText(rows as BenchRows['failover']);
+    case 'xen':
+      return xenText(rows as BenchRows['xen']);
     case 'epoch':
       return epochText(rows as BenchRows['epoch']);
     default:

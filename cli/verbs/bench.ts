@@ -5,7 +5,9 @@ import { countArgument } from '../arguments.ts';
 import type { Verb } from '../context.ts';
 
 const parts = ['scan', 'delta', 'apply', 'wire', 'epoch', 'disk', 'failover'] as const;
-type Part = (typeof parts)[number];
+/** Xen's hosts are emulated, which takes minutes and an idle core. */
+const apart = ['xen'] as const;
+type Part = (typeof parts | typeof apart)[number];
 
 interface Options {
   trace: string[];
@@ -35,7 +37,7 @@ export const bench: Verb = (program, context) => {
   program
     .command('bench')
     .description("this machine's figures, each beside its baseline measured in the same run")
-    .addArgument(new Argument('<what>', 'which part').choices([...parts, 'all']))
+    .addArgument(new Argument('<what>', 'which part').choices([...parts, ...apart, 'all']))
     .option('--trace <file...>', 'traces to measure on (default: a short one that comes with the source)', [])
     .option(
       '--guest-gib <n>',
@@ -46,7 +48,12 @@ export const bench: Verb = (program, context) => {
     .option('--rounds <n>', 'repetitions, of which the median counts', countArgument, 3)
     .option('--threads <n>', 'doubling from one up to this', countArgument, 2)
     .option('--epoch <ms>', 'epoch: length to ask for; may be given several times', more, [])
-    .option('--epochs <n>', 'epoch: epochs of each length', countArgument, 200)
+    .option(
+      '--epochs <n>',
+      'epoch: epochs of each length; xen: of each method in each round',
+      countArgument,
+      200,
+    )
     .option(
       '--memory-mib <n>',
       'epoch: guest whose failovers are timed; may be given several times',

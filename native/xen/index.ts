@@ -57,7 +57,7 @@ export interface XenDomain {
   /** X86_CPUID_POLICY and X86_MSR_POLICY; they never change while the domain lives. */
   policies(): Promise<{ leaves: Buffer; msrs: Buffer }>;
   resume(): Promise<void>;
-  /** From the moment the guest was seen suspended until resume() had let it go; of the last time. */
+  /** From the moment the guest was seen suspended until resume() asked Xen to let it go; of the last time. */
   readonly downMs: number;
   /**
    * A baseline to measure against: copies pages of the suspended guest (as takeDirty() names them) the way libxc's save does,

@@ -133,8 +133,9 @@ xc_domaininfo_t Suspension::request(int limit_ms) {
 }
 
 void Suspension::resume() {
-  check(xc_domain_resume(xch_, domid_, 1) == 0, "xc_domain_resume");
+  // Not after the call: where the guest has a processor in common with dom0, it runs before that returns.
   down_ms_ = exact_now_ms() - suspended_at_ms_;
+  check(xc_domain_resume(xch_, domid_, 1) == 0, "xc_domain_resume");
   suspended_at_ms_ = 0;
 }
 

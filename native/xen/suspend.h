@@ -22,7 +22,7 @@ class Suspension {
   xc_domaininfo_t request(int limit_ms);
   /** Lets the guest go on as if its suspend had been cancelled, so its drivers do not reconnect. */
   void resume();
-  /** From the moment we saw the guest suspended until resume() had let it go, in ms; of the last time. */
+  /** From the moment we saw the guest suspended until resume() asked Xen to let it go, in ms; of the last time. */
   double down_ms() const { return down_ms_; }
 
  private:

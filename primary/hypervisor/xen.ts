@@ -83,7 +83,7 @@ export class XenSource implements Source {
     this.#look.unref();
   }
 
-  /** From the moment the guest was seen suspended until it ran again, at its last pause. */
+  /** From the moment the guest was seen suspended until Xen was asked to let it go on, at its last pause. */
   get downMs(): number {
     return attached(this.#domain).downMs;
   }
