@@ -3,22 +3,29 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Held } from './dom0/held.ts';
 import type { Say } from './failover.ts';
 import { bundleForDom0 } from './testbed/bundle.ts';
 import { createGuest, GuestConsole } from './testbed/guest.ts';
 import { XenHost } from './testbed/host.ts';
 
-const LIMIT_MS = 900_000;
+export const LIMIT_MS = 900_000;
 const INTERVAL_MS = 200;
 /** The command of Xen's own verifier for a file. */
 export const VERIFY_SAVE_FILE = (file: string): string =>
   `PYTHONPATH=/usr/lib/xen-4.17/lib/python python3 /usr/lib/xen-4.17/bin/verify-stream-v2 -f xl -i ${file}`;
 
 /** As test/xen/dom0/capture.ts prints it: medians over the epochs, pages that differed at any of the comparisons. */
-interface Capture {
+export interface Capture {
+  cpus: number;
   differing: number;
   compared: number;
+  smallestMiB: number;
+  memoryMiB: number;
   medians: Record<string, number>;
+  /** After a fifth of the epochs, by when the process has all it needs, and after the last. */
+  warm?: Held;
+  held: Held;
 }
 
 /** What the driver says, for a person: 'taken', or code and message. */
@@ -42,7 +49,7 @@ export function captureAndRestore(epochs: number, say: Say): Promise<OneHostRepo
   const programs = ['capture', 'restore', 'refusals'].map((program) => `test/xen/dom0/${program}.ts`);
   return onOneHost(say, { programs }, async (host, console) => {
     const refusals = await whatIsRefused(host);
-    const capture = await captured(host, epochs, say, '/root/out');
+    const capture = await captured(host, epochs, say, { outDir: '/root/out' });
     const before = await console.tick();
     const save = '/root/out/save';
     await host.run(
@@ -67,11 +74,13 @@ export function captureAndRestore(epochs: number, say: Say): Promise<OneHostRepo
   });
 }
 
-interface OneHostOptions {
+export interface OneHostOptions {
   /** What dom0 runs. */
   programs: string[];
   /** More of the guest's kernel command line. */
   extra?: string;
+  vcpus?: number;
+  memoryMiB?: number;
 }
 
 async function whatIsRefused(host: XenHost): Promise<Refusals> {
@@ -84,7 +93,7 @@ async function whatIsRefused(host: XenHost): Promise<Refusals> {
 /** Boots a host and the guest, and ends both when the work is done. */
 export async function onOneHost<T>(
   say: Say,
-  { programs, extra = '' }: OneHostOptions,
+  { programs, extra, vcpus = 1, memoryMiB = 128 }: OneHostOptions,
   work: (host: XenHost, console: GuestConsole) => Promise<T>,
 ): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'xen-'));
@@ -96,7 +105,7 @@ export async function onOneHost<T>(
   try {
     say('the host is up');
     await host.run('mkdir -p /root/out');
-    await createGuest(host, { extra });
+    await createGuest(host, { ...(extra && { extra }), settings: `vcpus=${vcpus} memory=${memoryMiB}` });
     const console = new GuestConsole(host);
     await console.tick();
     return await work(host, console);
@@ -106,9 +115,24 @@ export async function onOneHost<T>(
   }
 }
 
-async function captured(host: XenHost, epochs: number, say: Say, outDir: string): Promise<Capture> {
-  const command = `node capture.mjs guest ${epochs} ${INTERVAL_MS} ${outDir}`;
-  const capture = JSON.parse(await host.run(command, LIMIT_MS)) as Capture;
+/** What capture.ts is told besides the number of epochs. */
+export interface CaptureOptions {
+  outDir?: string;
+  compareEvery?: number;
+  balloonToMiB?: number;
+  intervalMs?: number;
+}
+
+export async function captured(
+  host: XenHost,
+  epochs: number,
+  say: Say,
+  { outDir = '', compareEvery = 25, balloonToMiB, intervalMs = INTERVAL_MS }: CaptureOptions,
+): Promise<Capture> {
+  const balloon = balloonToMiB === undefined ? '' : `BALLOON_TO_MIB=${balloonToMiB}`;
+  const command = `node capture.mjs guest ${epochs} ${intervalMs} ${outDir}`;
+  const said = await host.run(`COMPARE_EVERY=${compareEvery} ${balloon} ${command}`, LIMIT_MS);
+  const capture = JSON.parse(said.trim().split('\n').at(-1) ?? '') as Capture;
   say(`captured ${epochs} epochs, ${capture.differing} pages differ in ${capture.compared} comparisons`);
   return capture;
 }

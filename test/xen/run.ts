@@ -1,18 +1,22 @@
 /**
  * `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts. With `-- export`, also has
- * Xen's tools take an exported checkpoint; with `-- network` or `-- disk`, has a client watch the guest's output or its
- * disk meanwhile; with `-- one-host` and `-- gate`, tries driver and network gate alone. Reports as JSON.
+ * Xen's tools take an exported checkpoint; with `-- network` or `-- disk`, has a client watch the guest's output or its disk
+ * meanwhile. With `-- one-host` and `-- gate`, tries driver and network gate alone,
+ * with `-- hardship` through a killed agent and ballooning, with `-- endurance N` for so many epochs. Reports as JSON.
  */
 
 import { diskAcrossFailover } from './disk.ts';
+import { hardship, manyEpochs, whatDiffers, whatHardshipShows } from './endurance.ts';
 import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
 import { gateOnVif, whatPassed } from './gate.ts';
 import { type NetworkReport, networkAcrossFailover } from './network.ts';
-import { captureAndRestore, type OneHostReport } from './one-host.ts';
+import { captureAndRestore } from './one-host.ts';
 import { buildTestbed } from './testbed/build.ts';
 
 const EPOCHS = Number(process.env.ROMULUS_XEN_EPOCHS ?? 50);
+/** Of those in which a guest balloons. */
+const HARD_EPOCHS = 200;
 /** An emulated guest now and then dies of the emulator (docs/xen.md); a second pair of hosts tells that from our own failure. */
 const ATTEMPTS = 2;
 
@@ -26,8 +30,10 @@ const runs: Record<string, () => Promise<string[]>> = {
   network: networked,
   disk: onDisk,
   'one-host': oneHost,
+  hardship: hardships,
+  endurance,
 };
-const [what = 'failover'] = process.argv.slice(2);
+const [what = 'failover', count] = process.argv.slice(2);
 const run = runs[what];
 if (run === undefined) {
   console.error(`usage: npm run test:xen -- ${Object.keys(runs).join(' | ')}`);
@@ -101,16 +107,23 @@ async function oneHost(): Promise<string[]> {
   const report = await captureAndRestore(EPOCHS, say);
   console.log(JSON.stringify(report, null, 2));
   const { sameHost, foreignCpu, notPvh } = report.refusals;
-  const wrong = whatDiffers(report);
+  const { capture, guestCheck } = report;
+  const wrong = [...whatDiffers(capture), ...(await hardships())];
+  if (guestCheck !== 'sound') wrong.push(`the restored guest's own check says ${guestCheck}`);
   if (sameHost !== 'taken') wrong.push(`the guest's own host refuses it: ${sameHost}`);
   for (const said of [foreignCpu, notPvh])
     if (!said.startsWith('HV_UNSUPPORTED')) wrong.push(`what cannot be protected is ${said}`);
   return wrong;
 }
 
-function whatDiffers({ capture, guestCheck }: Pick<OneHostReport, 'capture' | 'guestCheck'>): string[] {
-  const wrong: string[] = [];
-  if (capture.differing !== 0) wrong.push(`${capture.differing} pages differ from the guest`);
-  if (guestCheck !== 'sound') wrong.push(`the guest's own check says ${guestCheck}`);
-  return wrong;
+async function hardships(): Promise<string[]> {
+  const report = await hardship(HARD_EPOCHS, say);
+  console.log(JSON.stringify(report, null, 2));
+  return whatHardshipShows(report);
+}
+
+async function endurance(): Promise<string[]> {
+  const capture = await manyEpochs(Number(count ?? 1000), say);
+  console.log(JSON.stringify(capture, null, 2));
+  return whatDiffers(capture);
 }

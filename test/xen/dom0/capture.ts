@@ -1,14 +1,26 @@
-/** Runs in dom0: checkpoints a guest for N epochs as the primary does, checks the shadow copy against the guest, prints the figures. */
+/**
+ * Runs in dom0: checkpoints a guest for N epochs as the primary does, checks the shadow copy against the guest, prints the
+ * figures in the last line, and what was held after a fifth of the epochs and after the last. Settings are in the environment:
+ *   COMPARE_EVERY   epochs between two comparisons (25); the last one is always compared, unless 0
+ *   BALLOON_TO_MIB  the guest gives memory back after a quarter of the epochs and takes it again after half
+ *   DIE_AT          epoch in whose pause this process is killed
+ */
 
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { engine } from '../../../native/index.ts';
 import { XenSource } from '../../../primary/hypervisor/xen.ts';
+import { domainNumber } from '../../../shared/hypervisor/xl.ts';
+import { balloon, differingPages, memoryMiB } from './guest-memory.ts';
+import { type Held, heldNow } from './held.ts';
+import { mediansOf } from './medians.ts';
 
-/** Epochs between two comparisons; the last one is always compared. */
-const COMPARE_EVERY = 25;
+/** Between two lines about what is held, while it goes on. */
+const TELL_EVERY = 100;
 
 const [name = 'guest', epochs = '60', intervalMs = '200', outDir] = process.argv.slice(2);
 const count = Number(epochs);
+const { COMPARE_EVERY = '25', BALLOON_TO_MIB, DIE_AT } = process.env;
+const compareEvery = Number(COMPARE_EVERY);
 const source = new XenSource({ name, hypervisor: 'xen', memoryBytes: 0, cpus: 0 });
 let mark = performance.now();
 const lap = (): number => {
@@ -20,6 +32,7 @@ const lap = (): number => {
 
 await source.attach();
 const attachMs = lap();
+const domid = (await domainNumber(name)) as number;
 const pages = source.memory.sizeBytes / 4096;
 const shadow = engine().anonymousMemory(source.memory.sizeBytes);
 const encoder = engine().createEncoder({ memory: source.memory, shadow, threads: 1, maxSlabs: 4 });
@@ -43,99 +56,87 @@ lap();
 const first = await encodeAll();
 const firstCopyMs = lap();
 
-interface EpochFigures {
-  suspendMs: number;
-  takeMs: number;
-  encodeMs: number;
-  stateMs: number;
-  resumeMs: number;
-  /** All of these. */
-  wholeMs: number;
-  dirtyPages: number;
-  changedPages: number;
-  payloadBytes: number;
-}
-const rows: EpochFigures[] = [];
+/** `downMs` is from suspended to resumed as the driver has it, `wholeMs` all from the request to the state. */
+type Row = Record<
+  | 'suspendMs'
+  | 'takeMs'
+  | 'encodeMs'
+  | 'stateMs'
+  | 'resumeMs'
+  | 'downMs'
+  | 'wholeMs'
+  | 'dirtyPages'
+  | 'changedPages'
+  | 'payloadBytes',
+  number
+>;
+const rows: Row[] = [];
 let state: Buffer = Buffer.alloc(0);
 let differing = 0;
 let compared = 0;
-const epochsBegan = performance.now();
+let warm: Held | undefined;
+const fullMiB = await memoryMiB(name);
+let smallestMiB = fullMiB;
 for (let epoch = 1; epoch <= count; epoch++) {
+  if (BALLOON_TO_MIB !== undefined && epoch === Math.floor(count / 4)) balloon(name, Number(BALLOON_TO_MIB));
+  if (BALLOON_TO_MIB !== undefined && epoch === Math.floor(count / 2)) {
+    smallestMiB = await memoryMiB(name);
+    balloon(name, fullMiB);
+  }
+  if (epoch === Math.floor(count / 5)) warm = await heldNow(domid);
   await new Promise((resolve) => setTimeout(resolve, Number(intervalMs)));
   lap();
   await source.pause();
   const suspendMs = lap();
+  if (epoch === Number(DIE_AT)) process.kill(process.pid, 'SIGKILL');
   const dirtyPages = await source.takeDirty(dirty);
   const takeMs = lap();
   const { payloadBytes, changedPages } = await encodeAll();
   const encodeMs = lap();
-  state = await source.deviceState();
-  const stateMs = lap();
-  if (epoch === count || epoch % COMPARE_EVERY === 0) {
-    differing += compare();
+  const stateBegan = source.deviceState();
+  if (compareEvery > 0 && (epoch === count || epoch % compareEvery === 0)) {
+    differing += differingPages(source.memory, shadow);
     compared++;
   }
-  if (epoch === count && outDir !== undefined) save(outDir);
+  if (epoch === count && outDir !== undefined) save(outDir, await stateBegan);
   lap();
   await source.resume();
   const resumeMs = lap();
+  state = await stateBegan;
+  const stateMs = lap();
+  if (epoch % TELL_EVERY === 0) console.error(JSON.stringify({ epoch, held: await heldNow(domid) }));
   const wholeMs = suspendMs + takeMs + encodeMs + stateMs + resumeMs;
-  rows.push({
-    suspendMs,
-    takeMs,
-    encodeMs,
-    stateMs,
-    resumeMs,
-    wholeMs,
-    dirtyPages,
-    changedPages,
-    payloadBytes,
-  });
+  const times = { suspendMs, takeMs, encodeMs, stateMs, resumeMs, downMs: source.downMs, wholeMs };
+  rows.push({ ...times, dirtyPages, changedPages, payloadBytes });
 }
-const ranMs = performance.now() - epochsBegan;
 const stateOfGuest = await source.guestState();
+const held = await heldNow(domid);
 await source.detach();
 
-const median = (key: keyof EpochFigures): number =>
-  rows.map((row) => row[key]).sort((a, b) => a - b)[Math.floor(rows.length / 2)] ?? 0;
-const medians = Object.fromEntries(
-  (Object.keys(rows[0] as EpochFigures) as (keyof EpochFigures)[]).map((k) => [k, median(k)]),
-);
 console.log(
   JSON.stringify({
     attachMs,
     firstCopyMs,
     firstBytes: first.payloadBytes,
     pages,
+    cpus: source.geometry.cpus,
     stateBytes: state.length,
-    medians,
+    medians: mediansOf(rows),
     differing,
     compared,
-    runMs: Math.round(ranMs),
+    smallestMiB,
+    memoryMiB: await memoryMiB(name),
     stateOfGuest,
+    warm,
+    held,
   }),
 );
 
-/** Pages in which the suspended guest differs from the shadow copy. */
-function compare(): number {
-  let found = 0;
-  const batch = 256;
-  for (let page = 0; page < pages; page += batch) {
-    const length = Math.min(batch, pages - page) * 4096;
-    const now = source.memory.read(page * 4096, length);
-    const was = shadow.read(page * 4096, length);
-    if (now.equals(was)) continue;
-    for (let p = 0; p < length; p += 4096)
-      if (!now.subarray(p, p + 4096).equals(was.subarray(p, p + 4096))) found++;
-  }
-  return found;
-}
-
 /** Leaves what a backup would hold: the image and the state file. */
-function save(dir: string): void {
+function save(dir: string, saved: Buffer): void {
   const image = openSync(`${dir}/image`, 'w');
   for (let at = 0; at < shadow.sizeBytes; at += 1 << 20)
     writeSync(image, shadow.read(at, Math.min(1 << 20, shadow.sizeBytes - at)));
   closeSync(image);
-  writeFileSync(`${dir}/state`, state);
+  writeFileSync(`${dir}/state`, saved);
 }
