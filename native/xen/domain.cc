@@ -1,5 +1,7 @@
 #include "domain.h"
 
+#include <poll.h>
+
 #include <bit>
 
 namespace romulus::xen {
@@ -7,6 +9,10 @@ namespace {
 
 /** Epochs without ballooning after which the whole guest is mapped again; mapping it takes as long as some hundred epochs' maps. */
 constexpr unsigned kQuietEpochs = 64;
+
+/** A guest that has just gone on here sets its drivers up within a second or two; one that boots takes longer than anybody should wait. */
+constexpr int kDriversLimitMs = 10'000;
+constexpr int kLookEveryMs = 100;
 
 /** The parameters that libxc saves, in its order: store, console, shared I/O pages, paging, timers, and their event channels. */
 constexpr uint32_t kSavedParams[] = {
@@ -16,11 +22,27 @@ constexpr uint32_t kSavedParams[] = {
     HVM_PARAM_IOREQ_SERVER_PFN, HVM_PARAM_NR_IOREQ_SERVER_PAGES, HVM_PARAM_X87_FIP_WIDTH, HVM_PARAM_MCA_CAP,
 };
 
+/** PVH has no more than a local APIC emulated, and that by Xen. */
+bool has_model(const xc_domaininfo_t& info) { return (info.arch_config.emulation_flags & ~uint32_t{XEN_X86_EMU_LAPIC}) != 0; }
+
+/** Without drivers the firmware may still be moving the memory of devices about, and nobody would suspend the guest. */
+void await_drivers(xc_interface* xch, uint32_t domid) {
+  for (int waited_ms = 0;; waited_ms += kLookEveryMs) {
+    // Set by the drivers, and again when a guest goes on elsewhere; libxl tells by it too.
+    uint64_t callback = 0;
+    check(xc_hvm_param_get(xch, domid, HVM_PARAM_CALLBACK_IRQ, &callback) == 0, "xc_hvm_param_get");
+    if (callback != 0) return;
+    if (waited_ms >= kDriversLimitMs) throw Error("its drivers for Xen are not up yet, or it has none", EAGAIN);
+    poll(nullptr, 0, kLookEveryMs);
+  }
+}
+
 Control open_control(uint32_t domid) {
   Control control(xc_interface_open(nullptr, nullptr, 0));
   check(control != nullptr, "xc_interface_open");
   const xc_domaininfo_t info = domain_info(control.get(), domid);
   if (!(info.flags & XEN_DOMINF_hvm_guest)) throw Error("a PV guest: this Xen tracks dirty pages of PVH and HVM guests only", ENOTSUP);
+  if (has_model(info)) await_drivers(control.get(), domid);
   return control;
 }
 
@@ -46,7 +68,7 @@ Domain::Domain(uint32_t domid)
   const xc_domaininfo_t info = domain_info(control_.get(), domid);
   cpus_ = info.max_vcpu_id + 1;
   total_pages_ = info.tot_pages;
-  has_model_ = (info.arch_config.emulation_flags & ~uint32_t{XEN_X86_EMU_LAPIC}) != 0;
+  has_model_ = has_model(info);
   const int version = xc_version(control_.get(), XENVER_version, nullptr);
   check(version >= 0, "xc_version");
   xen_version_ = static_cast<uint32_t>(version);

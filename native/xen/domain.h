@@ -37,7 +37,7 @@ PolicyBlobs serialised(xc_interface* xch, xc_cpu_policy_t* policy);
 
 class Domain {
  public:
-  /** Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest. */
+  /** Undoes what a killed predecessor left, switches log-dirty on, maps the guest. ENOTSUP for a PV guest, EAGAIN for an HVM guest in its firmware. */
   explicit Domain(uint32_t domid);
 
   const Layout& layout() const { return layout_; }
@@ -90,7 +90,7 @@ class Domain {
   Layout layout_;
   GuestMap map_;
   PageBits present_;
-  /** HVM: PVH has no more than a local APIC emulated, and that by Xen. */
+  /** An HVM guest, with a device model in dom0. */
   bool has_model_ = false;
   uint32_t cpus_ = 0;
   uint32_t xen_version_ = 0;

@@ -70,7 +70,7 @@ export interface XenDomain {
 }
 
 export interface XenBinding {
-  /** Undoes what a killed predecessor left, switches dirty tracking on and maps the guest. ENOTSUP for a PV guest. */
+  /** Undoes what a killed predecessor left, switches dirty tracking on and maps the guest. ENOTSUP for a PV guest, EAGAIN for an HVM guest in its firmware. */
   openDomain(domid: number): Promise<XenDomain>;
   /** The most CPU features this host may offer a guest, and whether Xen would take the policy of a guest from elsewhere. */
   hostPolicy(leaves: Buffer, msrs: Buffer): Promise<{ leaves: Buffer; takesGuest: boolean }>;

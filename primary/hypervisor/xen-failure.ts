@@ -39,6 +39,11 @@ export function xenFailure(name: string): (thrown: unknown) => never {
           ...options,
           hint: 'run the agent as root in dom0',
         });
+      case 'EAGAIN':
+        throw new RomulusError('HV_PROTOCOL', `${name}: ${message}`, {
+          ...options,
+          hint: `romulus protect ${name} again once its system is up`,
+        });
       case 'ESTALE':
         throw new RomulusError('HV_PROTOCOL', `${name}: ${message}`, {
           ...options,

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { RomulusError } from '../../shared/errors.ts';
 import { runningModelVersion } from '../../shared/hypervisor/qemu-version.ts';
 import { QmpClient } from '../../shared/hypervisor/qmp.ts';
-import { canSuspend, featureSuspendPath } from '../../shared/hypervisor/xl.ts';
 
 /** libxl gives a device model as long to start. */
 const ANSWER_LIMIT_MS = 60_000;
@@ -81,14 +80,6 @@ export class DeviceModel {
   async #execute(command: string, args?: object): Promise<void> {
     await this.#qmp.execute(command, args, ANSWER_LIMIT_MS);
   }
-}
-
-/** HV_PROTOCOL while firmware or a boot loader runs: it moves the memory of devices about, and does not suspend when asked to. */
-export async function requireDrivers(domid: number, name: string): Promise<void> {
-  if (await canSuspend(domid)) return;
-  throw new RomulusError('HV_PROTOCOL', `the drivers for Xen of ${name} are not up yet, or it has none`, {
-    hint: `xenstore-read ${featureSuspendPath(domid)}`,
-  });
 }
 
 /** libxl's configuration of a domain, as far as it says what stands behind its devices. */

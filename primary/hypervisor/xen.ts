@@ -9,7 +9,7 @@ import { domainConfig, domainNumber, xl } from '../../shared/hypervisor/xl.ts';
 import { type Geometry, PAGE_BYTES, type VmSpec } from '../../shared/vm.ts';
 import type { GuestState, Source } from './source.ts';
 import { guestStateOf, xenFailure } from './xen-failure.ts';
-import { DeviceModel, hasDeviceModel, requireDrivers } from './xen-model.ts';
+import { DeviceModel, hasDeviceModel } from './xen-model.ts';
 
 /** libxl gives a guest as long to acknowledge a request to suspend. */
 const SUSPEND_LIMIT_MS = 60_000;
@@ -56,10 +56,7 @@ export class XenSource implements Source {
     const config = await domainConfig(domid);
     checkDevices(config, this.#spec);
     // First the model, which must answer when openDomain() lets a guest go on that a killed predecessor left suspended.
-    if (hasDeviceModel(config, name)) {
-      await requireDrivers(domid, name);
-      this.#model = await DeviceModel.attach(domid);
-    }
+    if (hasDeviceModel(config, name)) this.#model = await DeviceModel.attach(domid);
     const domain = await xenBinding()
       .openDomain(domid)
       .catch(async (thrown: unknown) => {

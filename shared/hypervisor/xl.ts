@@ -32,20 +32,6 @@ export async function domainNumber(name: string): Promise<number | undefined> {
   }
 }
 
-/** Whether the guest's drivers for Xen are up, so that it answers a request to suspend itself. */
-export async function canSuspend(domid: number): Promise<boolean> {
-  const path = featureSuspendPath(domid);
-  return run('xenstore-read', [path]).then(
-    ({ stdout }) => stdout.trim() === '1',
-    () => false,
-  );
-}
-
-/** Written by the guest's drivers. */
-export function featureSuspendPath(domid: number): string {
-  return `/local/domain/${domid}/control/feature-suspend`;
-}
-
 /** libxl's own JSON configuration of a domain, as its save files carry it. */
 export async function domainConfig(domid: number): Promise<string> {
   const [domain] = JSON.parse(await xl('list', '-l', String(domid))) as { config: unknown }[];

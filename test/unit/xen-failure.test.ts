@@ -28,6 +28,7 @@ describe("the addon's errors", () => {
     ['ENOTSUP', 'HV_UNSUPPORTED'],
     ['EPERM', 'PREREQUISITE'],
     ['ETIMEDOUT', 'HV_PROTOCOL'],
+    ['EAGAIN', 'HV_PROTOCOL'],
     ['ESTALE', 'HV_PROTOCOL'],
     ['EINVAL', 'HV_PROTOCOL'],
   ])('%s becomes %s and names the next command', (code, expected) => {
