@@ -6,7 +6,7 @@
  */
 
 import { diskAcrossFailover } from './disk.ts';
-import { hardship, manyEpochs, whatDiffers, whatHardshipShows } from './endurance.ts';
+import { hardship, manyEpochs, whatDiffers, whatHardshipShows, whatMemoryGrows } from './endurance.ts';
 import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
 import { gateOnVif, whatPassed } from './gate.ts';
@@ -125,5 +125,5 @@ async function hardships(): Promise<string[]> {
 async function endurance(): Promise<string[]> {
   const capture = await manyEpochs(Number(count ?? 1000), say);
   console.log(JSON.stringify(capture, null, 2));
-  return whatDiffers(capture);
+  return [...whatDiffers(capture), ...whatMemoryGrows(capture)];
 }
