@@ -92,11 +92,12 @@ interface DomainConfig {
     >
   >;
   pcidevs?: unknown[];
+  nics?: { nictype?: string }[];
 }
 
 /** Whether a domain of this configuration has a device model. HV_UNSUPPORTED for a guest that cannot be protected. */
 export function hasDeviceModel(config: string, name: string): boolean {
-  const { c_info, b_info, pcidevs = [] } = JSON.parse(config) as DomainConfig;
+  const { c_info, b_info, pcidevs = [], nics = [] } = JSON.parse(config) as DomainConfig;
   if (c_info?.type === 'pvh') return false;
   const refuse = (what: string, hint: string): never => {
     throw new RomulusError('HV_UNSUPPORTED', `domain ${name} ${what}`, { hint });
@@ -124,5 +125,8 @@ export function hasDeviceModel(config: string, name: string): boolean {
     refuse('has a device model without the right to write files', 'set dm_restrict=0 and start it anew');
   if (pcidevs.length > 0)
     refuse('has devices of this host passed through', 'remove pci= from its configuration and start it anew');
+  // Its output would not come from the vif that the gate holds.
+  if (nics.some(({ nictype }) => nictype !== 'vif'))
+    refuse('has an emulated network card', 'write vif=["type=vif,…"] in its configuration and start it anew');
   return true;
 }

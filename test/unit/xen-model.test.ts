@@ -94,6 +94,11 @@ describe('a domain of Xen', () => {
     ['run by another model', config('hvm', { device_model: '/opt/qemu' }), /of its own/],
     ['run from a stub domain', config('hvm', { device_model_stubdomain: 'True' }), /stub domain/],
     ['run by a model that may write no file', config('hvm', { dm_restrict: 'True' }), /write files/],
+    [
+      'shown an emulated network card',
+      config('hvm', {}, { nics: [{ nictype: 'vif_ioemu' }] }),
+      /network card/,
+    ],
     ['with devices of the host', config('hvm', {}, { pcidevs: [{}] }), /passed through/],
   ])('is refused when it is %s', (_, refused, why) => {
     expect(() => hasDeviceModel(refused, 'g')).toThrow(why);
