@@ -10,7 +10,7 @@ import { createGuest, GuestConsole } from './testbed/guest.ts';
 import { XenHost } from './testbed/host.ts';
 
 export const LIMIT_MS = 900_000;
-const INTERVAL_MS = 200;
+export const INTERVAL_MS = 200;
 /** The command of Xen's own verifier for a file. */
 export const VERIFY_SAVE_FILE = (file: string): string =>
   `PYTHONPATH=/usr/lib/xen-4.17/lib/python python3 /usr/lib/xen-4.17/bin/verify-stream-v2 -f xl -i ${file}`;
@@ -77,7 +77,8 @@ export function captureAndRestore(epochs: number, say: Say): Promise<OneHostRepo
 export interface OneHostOptions {
   /** What dom0 runs. */
   programs: string[];
-  /** More of the guest's kernel command line. */
+  /** The guest's configuration, and more of its kernel command line. */
+  config?: string;
   extra?: string;
   vcpus?: number;
   memoryMiB?: number;
@@ -93,7 +94,7 @@ async function whatIsRefused(host: XenHost): Promise<Refusals> {
 /** Boots a host and the guest, and ends both when the work is done. */
 export async function onOneHost<T>(
   say: Say,
-  { programs, extra, vcpus = 1, memoryMiB = 128 }: OneHostOptions,
+  { programs, config, extra, vcpus = 1, memoryMiB = 128 }: OneHostOptions,
   work: (host: XenHost, console: GuestConsole) => Promise<T>,
 ): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'xen-'));
@@ -105,7 +106,8 @@ export async function onOneHost<T>(
   try {
     say('the host is up');
     await host.run('mkdir -p /root/out');
-    await createGuest(host, { ...(extra && { extra }), settings: `vcpus=${vcpus} memory=${memoryMiB}` });
+    const settings = `vcpus=${vcpus} memory=${memoryMiB}`;
+    await createGuest(host, { ...(config && { config }), ...(extra && { extra }), settings });
     const console = new GuestConsole(host);
     await console.tick();
     return await work(host, console);

@@ -2,7 +2,8 @@
  * `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts. With `-- export`, also has
  * Xen's tools take an exported checkpoint; with `-- network` or `-- disk`, has a client watch the guest's output or its disk
  * meanwhile. With `-- one-host` and `-- gate`, tries driver and network gate alone,
- * with `-- hardship` through a killed agent and ballooning, with `-- endurance N` for so many epochs. Reports as JSON.
+ * with `-- hardship` through a killed agent and ballooning, with `-- endurance N` for so many epochs, with `-- hvm` on a guest
+ * that has a device model. Reports as JSON.
  */
 
 import { diskAcrossFailover } from './disk.ts';
@@ -10,6 +11,7 @@ import { hardship, manyEpochs, whatDiffers, whatHardshipShows, whatMemoryGrows }
 import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
 import { gateOnVif, whatPassed } from './gate.ts';
+import { captureAndRestoreHvm } from './hvm.ts';
 import { type NetworkReport, networkAcrossFailover } from './network.ts';
 import { captureAndRestore } from './one-host.ts';
 import { buildTestbed } from './testbed/build.ts';
@@ -17,6 +19,8 @@ import { buildTestbed } from './testbed/build.ts';
 const EPOCHS = Number(process.env.ROMULUS_XEN_EPOCHS ?? 50);
 /** Of those in which a guest balloons. */
 const HARD_EPOCHS = 200;
+/** Its guest alone takes minutes to boot. */
+const HVM_EPOCHS = 12;
 /** An emulated guest now and then dies of the emulator (docs/xen.md); a second pair of hosts tells that from our own failure. */
 const ATTEMPTS = 2;
 
@@ -32,6 +36,7 @@ const runs: Record<string, () => Promise<string[]>> = {
   'one-host': oneHost,
   hardship: hardships,
   endurance,
+  hvm: hvmGuest,
 };
 const [what = 'failover', count] = process.argv.slice(2);
 const run = runs[what];
@@ -126,4 +131,15 @@ async function endurance(): Promise<string[]> {
   const capture = await manyEpochs(Number(count ?? 1000), say);
   console.log(JSON.stringify(capture, null, 2));
   return [...whatDiffers(capture), ...whatMemoryGrows(capture)];
+}
+
+async function hvmGuest(): Promise<string[]> {
+  const report = await captureAndRestoreHvm(Math.min(EPOCHS, HVM_EPOCHS), say);
+  console.log(JSON.stringify(report, null, 2));
+  const { capture, cold, warm } = report;
+  const wrong = whatDiffers(capture);
+  if (cold.guestCheck !== 'sound') wrong.push(`the restored guest's own check says ${cold.guestCheck}`);
+  if (warm.guestCheck !== 'sound')
+    wrong.push(`the check of the warm standby's guest says ${warm.guestCheck}`);
+  return wrong;
 }

@@ -2,17 +2,17 @@
 # Builds, from this machine's own Debian package sources, everything a Xen test host boots from:
 #   xen           the hypervisor              vmlinuz   the kernel of dom0 and of the guest
 #   dom0.initrd   initrd of dom0              dom0.img  its root file system, with Xen's tools and this machine's Node
-#   guest.initrd  root file system of the self-checking PVH guest
+#   guest.initrd  root file system of the self-checking guest, PVH (guest.cfg) or HVM (hvm.cfg)
 # usage: build.sh [CACHE]   (default $ROMULUS_CACHE/xen, else ~/.cache/romulus/xen; does nothing when up to date)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${1:-${ROMULUS_CACHE:-$HOME/.cache/romulus}/xen}
 suite=bookworm xen=4.17
-packages=(linux-image-amd64 initramfs-tools zstd "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xenstore-utils
+packages=(linux-image-amd64 initramfs-tools zstd "xen-hypervisor-$xen-amd64" "xen-utils-$xen" qemu-system-xen xenstore-utils
           sysvinit-utils kmod udev procps iproute2 iputils-ping bridge-utils busybox-static libstdc++6)
 
 node=$(readlink -f "$(command -v node)")
-stamp=$(cat "$here"/build.sh "$here"/dom0-init "$here"/guest-init "$here"/guest-pauses.c "$here"/guest.cfg <(echo "$(stat -c %s "$node")") | sha256sum)
+stamp=$(cat "$here"/build.sh "$here"/dom0-init "$here"/guest-init "$here"/guest-pauses.c "$here"/*.cfg <(echo "$(stat -c %s "$node")") | sha256sum)
 [[ $(cat "$cache/stamp" 2>/dev/null) = "$stamp" ]] && exit 0
 for tool in mmdebstrap mkfs.ext4 cpio gcc; do
   command -v "$tool" >/dev/null || { echo "build.sh: $tool is missing: apt-get install mmdebstrap e2fsprogs cpio gcc libc6-dev" >&2; exit 1; }
@@ -31,6 +31,8 @@ apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' 'Identi
   mmdebstrap --quiet --variant=minbase --include="$(IFS=' '; echo "${packages[*]}")" \
              --dpkgopt='path-exclude=/usr/share/{doc,man,locale}/*' --essential-hook="$initrd_modules" "$suite" "$root" -
 
+# dom0 itself needs no device model, and to start one takes seconds.
+sed -i 's|^QEMU=.*|QEMU=/nonexistent|' "$root"/etc/init.d/xen
 install -m 755 "$here"/dom0-init "$root"/sbin/testbed-init
 install -m 755 "$node" "$root"/usr/local/bin/node
 kernel=$(basename "$root"/lib/modules/*)
@@ -49,7 +51,7 @@ gcc -O2 -static -Wall -Werror -o "$guest"/bin/pauses "$here"/guest-pauses.c
 (cd "$guest" && find . | cpio --quiet -o -H newc | gzip) > "$cache/guest.initrd"
 rm -rf "$guest" "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 mkdir -p "$root"/testbed
-cp "$cache"/{vmlinuz,guest.initrd} "$here"/guest.cfg "$root"/testbed/
+cp "$cache"/{vmlinuz,guest.initrd} "$here"/*.cfg "$root"/testbed/
 
 rm -f "$cache/dom0.img"
 truncate -s 3G "$cache/dom0.img"

@@ -18,6 +18,8 @@ export interface Tick {
 }
 
 export interface GuestOptions {
+  /** Its configuration in /testbed. */
+  config?: string;
   /** More of its kernel command line. */
   extra?: string;
   /** Of xl.cfg, what differs, each in quotes of the shell: `'vif=["…"]'`. */
@@ -27,9 +29,9 @@ export interface GuestOptions {
 /** Starts the guest, of the workload. */
 export async function createGuest(
   host: XenHost,
-  { extra = '', settings = '' }: GuestOptions = {},
+  { config = 'guest.cfg', extra = '', settings = '' }: GuestOptions = {},
 ): Promise<void> {
-  await host.run(`xl create /testbed/guest.cfg 'extra="${WORKLOAD} ${extra}"' ${settings}`, LIMIT_MS);
+  await host.run(`xl create /testbed/${config} 'extra="${WORKLOAD} ${extra}"' ${settings}`, LIMIT_MS);
 }
 
 /** The guest's console, from now on: one reader all the time, since what nobody reads is kept back. */
