@@ -8,6 +8,8 @@ const PROGRAMS = ['test/xen/dom0/capture.ts'];
 const BUSY = 'tick=0.2 dirty=256 working=8';
 const VCPUS = 2;
 const BALLOON_TO_MIB = 100;
+/** Memory on both sides of the hole below 4 GiB. */
+const LARGE = { memoryMiB: 5120, guestsMiB: 5632 };
 /** Node's own memory comes and goes, and has found its level only after some 200 epochs. */
 const MAX_RSS_GROWTH_MIB = 24;
 
@@ -57,6 +59,13 @@ export function whatHardshipShows({
 export function manyEpochs(epochs: number, say: Say): Promise<Capture> {
   return onOneHost(say, { programs: PROGRAMS }, (host) =>
     captured(host, epochs, say, { compareEvery: 100, intervalMs: 50 }),
+  );
+}
+
+/** A guest with memory above 4 GiB. */
+export function largeGuest(epochs: number, say: Say): Promise<Capture> {
+  return onOneHost(say, { programs: PROGRAMS, ...LARGE }, (host) =>
+    captured(host, epochs, say, { compareEvery: Math.ceil(epochs / 2) }),
   );
 }
 

@@ -82,6 +82,8 @@ export interface OneHostOptions {
   extra?: string;
   vcpus?: number;
   memoryMiB?: number;
+  /** What the host has for guests, where that is more than other hosts have: it then boots from the beginning. */
+  guestsMiB?: number;
 }
 
 async function whatIsRefused(host: XenHost): Promise<Refusals> {
@@ -94,7 +96,7 @@ async function whatIsRefused(host: XenHost): Promise<Refusals> {
 /** Boots a host and the guest, and ends both when the work is done. */
 export async function onOneHost<T>(
   say: Say,
-  { programs, config, extra, vcpus = 1, memoryMiB = 128 }: OneHostOptions,
+  { programs, config, extra, vcpus = 1, memoryMiB = 128, guestsMiB }: OneHostOptions,
   work: (host: XenHost, console: GuestConsole) => Promise<T>,
 ): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'xen-'));
@@ -102,7 +104,13 @@ export async function onOneHost<T>(
   mkdirSync(sharedDir);
   bundleForDom0(sharedDir, programs);
   const runDir = join(dir, 'host');
-  const host = await XenHost.boot({ name: 'host', runDir, sharedDir, bootLimitMs: LIMIT_MS });
+  const host = await XenHost.boot({
+    name: 'host',
+    runDir,
+    sharedDir,
+    bootLimitMs: LIMIT_MS,
+    ...(guestsMiB !== undefined && { guestsMiB }),
+  });
   try {
     say('the host is up');
     await host.run('mkdir -p /root/out');

@@ -1,17 +1,25 @@
 /**
  * `npm run test:xen`: builds the testbed if need be and fails a guest over between two Xen hosts. With `-- export`, also has
  * Xen's tools take an exported checkpoint; with `-- network` or `-- disk`, has a client watch the guest's output or its disk
- * meanwhile. With `-- one-host` and `-- gate`, tries driver and network gate alone,
- * with `-- hardship` through a killed agent and ballooning, with `-- endurance N` for so many epochs, with `-- hvm` on a guest
- * that has a device model. Reports as JSON.
+ * meanwhile; with `-- kills N`, cuts so many hosts' power in a row. With `-- one-host` and `-- gate`, tries driver and network
+ * gate alone, with `-- hardship` through a killed agent and ballooning, with `-- endurance N` for so many epochs, with `-- large`
+ * on a guest of 5 GiB, with `-- hvm` on one that has a device model. Reports as JSON.
  */
 
 import { diskAcrossFailover } from './disk.ts';
-import { hardship, manyEpochs, whatDiffers, whatHardshipShows, whatMemoryGrows } from './endurance.ts';
+import {
+  hardship,
+  largeGuest,
+  manyEpochs,
+  whatDiffers,
+  whatHardshipShows,
+  whatMemoryGrows,
+} from './endurance.ts';
 import { exportAndRestore } from './export.ts';
 import { twoHostFailover, whatIsWrong } from './failover.ts';
 import { gateOnVif, whatPassed } from './gate.ts';
 import { captureAndRestoreHvm } from './hvm.ts';
+import { killsInARow } from './kills.ts';
 import { type NetworkReport, networkAcrossFailover } from './network.ts';
 import { captureAndRestore } from './one-host.ts';
 import { buildTestbed } from './testbed/build.ts';
@@ -21,6 +29,8 @@ const EPOCHS = Number(process.env.ROMULUS_XEN_EPOCHS ?? 50);
 const HARD_EPOCHS = 200;
 /** Its guest alone takes minutes to boot. */
 const HVM_EPOCHS = 12;
+const KILLS = 20;
+const LARGE_EPOCHS = 10;
 /** An emulated guest now and then dies of the emulator (docs/xen.md); a second pair of hosts tells that from our own failure. */
 const ATTEMPTS = 2;
 
@@ -35,7 +45,9 @@ const runs: Record<string, () => Promise<string[]>> = {
   disk: onDisk,
   'one-host': oneHost,
   hardship: hardships,
+  kills,
   endurance,
+  large,
   hvm: hvmGuest,
 };
 const [what = 'failover', count] = process.argv.slice(2);
@@ -127,10 +139,22 @@ async function hardships(): Promise<string[]> {
   return whatHardshipShows(report);
 }
 
+async function kills(): Promise<string[]> {
+  const report = await killsInARow(Number(count ?? KILLS), say);
+  console.log(JSON.stringify(report, null, 2));
+  return report.wrong;
+}
+
 async function endurance(): Promise<string[]> {
   const capture = await manyEpochs(Number(count ?? 1000), say);
   console.log(JSON.stringify(capture, null, 2));
   return [...whatDiffers(capture), ...whatMemoryGrows(capture)];
+}
+
+async function large(): Promise<string[]> {
+  const capture = await largeGuest(LARGE_EPOCHS, say);
+  console.log(JSON.stringify(capture, null, 2));
+  return whatDiffers(capture);
 }
 
 async function hvmGuest(): Promise<string[]> {
