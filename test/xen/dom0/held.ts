@@ -3,6 +3,11 @@
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 /** A mapping of this size is a guest's memory or a copy of it. */
 const GUEST_KIB = 100 * 1024;
@@ -14,7 +19,7 @@ export interface Held {
   foreign: number;
   hypercall: number;
   threads: number;
-  /** Resident, but for mappings of a guest's size: the shadow copy grows with what the guest writes. */
+  /** Resident after all garbage was collected, but for mappings of a guest's size: the shadow copy grows with what the guest writes. */
   rssMiB: number;
   /** Ports that are open, as Xen lists them. */
   guestPorts: number;
@@ -38,6 +43,7 @@ export async function heldNow(domid: number): Promise<Held> {
 }
 
 function residentMiB(): number {
+  collectGarbage();
   const sizes = readFileSync('/proc/self/smaps', 'utf8').matchAll(/^Size:\s+(\d+) kB.*?^Rss:\s+(\d+) kB/gms);
   let residentKiB = 0;
   for (const [, size, resident] of sizes) if (Number(size) < GUEST_KIB) residentKiB += Number(resident);
