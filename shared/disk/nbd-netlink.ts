@@ -1,6 +1,16 @@
 /** What the kernel's NBD client is told over generic netlink, as bytes (linux/nbd-netlink.h, linux/genetlink.h). */
 
 import { RomulusError } from '../errors.ts';
+import {
+  attribute,
+  attributesOf,
+  ERROR,
+  FLAG,
+  HEADER_BYTES,
+  NESTED,
+  netlinkMessage,
+  text,
+} from '../net/netlink-message.ts';
 
 /** NETLINK_GENERIC, beside rtnetlink's 0. */
 export const GENERIC_NETLINK = 16;
@@ -19,10 +29,8 @@ const ATTRIBUTE = {
 } as const;
 /** One socket: an item in the list of them, its descriptor in that. */
 const SOCKET = { item: 1, fd: 1 } as const;
-const FLAG = { request: 0x1, ack: 0x4 } as const;
-const NESTED = 0x8000;
-const ERROR = 2;
-const HEAD_BYTES = 20;
+/** With struct genlmsghdr. */
+const HEAD_BYTES = HEADER_BYTES + 4;
 /** What guests take for their disk's sector. */
 const BLOCK_BYTES = 512;
 
@@ -40,7 +48,7 @@ export interface NbdConnection {
 /** Asks for the number by which the kernel knows its NBD client; ENOENT unless the module is loaded. */
 export function getNbdFamily(): Buffer {
   return message(CONTROLLER.id, FLAG.request, CONTROLLER.getFamily, CONTROLLER.version, [
-    attribute(CONTROLLER.familyName, Buffer.from('nbd\0')),
+    attribute(CONTROLLER.familyName, text('nbd')),
   ]);
 }
 
@@ -61,7 +69,7 @@ export function connectNbd(family: number, connection: NbdConnection): Buffer {
     attribute(ATTRIBUTE.blockSizeBytes, uint64(BLOCK_BYTES)),
     attribute(ATTRIBUTE.deadConnectionTimeoutS, uint64(deadConnectionTimeoutS)),
     attribute(ATTRIBUTE.serverFlags, uint64(flags)),
-    attribute(ATTRIBUTE.backend, Buffer.from(`${backend}\0`)),
+    attribute(ATTRIBUTE.backend, text(backend)),
     socketList(fd),
   ]);
 }
@@ -81,7 +89,7 @@ export function reconnectNbd(
 ): Buffer {
   return message(family, FLAG.request | FLAG.ack, COMMAND.reconfigure, VERSION, [
     attribute(ATTRIBUTE.index, uint32(index)),
-    attribute(ATTRIBUTE.backend, Buffer.from(`${backend}\0`)),
+    attribute(ATTRIBUTE.backend, text(backend)),
     socketList(fd),
   ]);
 }
@@ -95,39 +103,21 @@ export function disconnectNbd(family: number, index: number): Buffer {
 /** The errno of an answer that is one, 0 for success or any other answer. */
 export function errorOf(answer: Buffer): number {
   return answer.length >= HEAD_BYTES && answer.readUInt16LE(4) === ERROR
-    ? Math.abs(answer.readInt32LE(16))
+    ? Math.abs(answer.readInt32LE(HEADER_BYTES))
     : 0;
 }
 
+/** What the kernel says its answer ends with is taken for its end. */
 function attributes(answer: Buffer): Map<number, Buffer> {
-  const found = new Map<number, Buffer>();
-  const end = Math.min(answer.length >= 4 ? answer.readUInt32LE(0) : 0, answer.length);
-  for (let at = HEAD_BYTES; at + 4 <= end; ) {
-    const length = answer.readUInt16LE(at);
-    if (length < 4 || at + length > end) break;
-    found.set(answer.readUInt16LE(at + 2) & ~NESTED, answer.subarray(at + 4, at + length));
-    at += Math.ceil(length / 4) * 4;
-  }
-  return found;
+  const end = answer.length >= 4 ? answer.readUInt32LE(0) : 0;
+  return attributesOf(answer.subarray(0, end), HEAD_BYTES);
 }
 
 function message(type: number, flags: number, command: number, version: number, parts: Buffer[]): Buffer {
   const head = Buffer.alloc(HEAD_BYTES);
-  head.writeUInt16LE(type, 4);
-  head.writeUInt16LE(flags, 6);
-  head.writeUInt8(command, 16);
-  head.writeUInt8(version, 17);
-  const whole = Buffer.concat([head, ...parts]);
-  whole.writeUInt32LE(whole.length, 0);
-  return whole;
-}
-
-function attribute(type: number, value: Buffer): Buffer {
-  const padded = Buffer.alloc(4 + Math.ceil(value.length / 4) * 4);
-  padded.writeUInt16LE(4 + value.length, 0);
-  padded.writeUInt16LE(type, 2);
-  value.copy(padded, 4);
-  return padded;
+  head.writeUInt8(command, HEADER_BYTES);
+  head.writeUInt8(version, HEADER_BYTES + 1);
+  return netlinkMessage(type, flags, head, parts);
 }
 
 function socketList(fd: number): Buffer {

@@ -1,6 +1,15 @@
 /** rtnetlink messages of the `plug` queueing discipline, as bytes: struct nlmsghdr, struct tcmsg, and its two attributes. */
 
 import { RomulusError } from '../errors.ts';
+import {
+  attribute,
+  attributesOf,
+  ERROR,
+  FLAG,
+  HEADER_BYTES,
+  netlinkMessage,
+  text,
+} from './netlink-message.ts';
 
 /** What `plug` can be told, by the numbers of struct tc_plug_qopt. */
 export const PlugAction = { buffer: 0, releaseOne: 1, releaseIndefinite: 2, limit: 3 } as const;
@@ -8,11 +17,8 @@ export type PlugActionId = (typeof PlugAction)[keyof typeof PlugAction];
 
 const NEW_QDISC = 36;
 const GET_QDISC = 38;
-const FLAG = { request: 0x1, ack: 0x4, echo: 0x8, replace: 0x100, exclusive: 0x200, create: 0x400 } as const;
 const ROOT = 0xffffffff;
 const ATTRIBUTE = { kind: 1, options: 2, stats: 3 } as const;
-const ERROR = 2;
-const HEADER_BYTES = 16;
 const TCMSG_BYTES = 20;
 /** Where struct tcmsg has the handle. */
 const HANDLE_OFFSET = 8;
@@ -55,14 +61,9 @@ export function parseBacklog(answer: Buffer, sequence: number): { packets: numbe
   const wellFormed = answer.length >= HEADER_BYTES + TCMSG_BYTES && answer.readUInt16LE(4) === NEW_QDISC;
   if (!wellFormed || answer.readUInt32LE(8) !== sequence)
     throw new RomulusError('HV_PROTOCOL', 'the kernel did not name the queueing discipline');
-  for (let at = HEADER_BYTES + TCMSG_BYTES; at + 4 <= answer.length; ) {
-    const length = answer.readUInt16LE(at);
-    if (length < 4 || at + length > answer.length) break;
-    const value = answer.subarray(at + 4, at + length);
-    if (answer.readUInt16LE(at + 2) === ATTRIBUTE.stats && value.length >= STATS.bytes)
-      return { packets: value.readUInt32LE(STATS.qlen), bytes: value.readUInt32LE(STATS.backlog) };
-    at += Math.ceil(length / 4) * 4;
-  }
+  const stats = attributesOf(answer, HEADER_BYTES + TCMSG_BYTES).get(ATTRIBUTE.stats);
+  if (stats !== undefined && stats.length >= STATS.bytes)
+    return { packets: stats.readUInt32LE(STATS.qlen), bytes: stats.readUInt32LE(STATS.backlog) };
   throw new RomulusError('HV_PROTOCOL', 'the kernel gave no figures of the queueing discipline');
 }
 
@@ -77,25 +78,8 @@ export function parseAcknowledgement(answer: Buffer, sequence: number): number {
 
 function message(type: number, flags: number, sequence: number, ifindex: number, parts: Buffer[]): Buffer {
   const head = Buffer.alloc(HEADER_BYTES + TCMSG_BYTES);
-  head.writeUInt16LE(type, 4);
-  head.writeUInt16LE(flags, 6);
   head.writeUInt32LE(sequence, 8);
   head.writeInt32LE(ifindex, HEADER_BYTES + 4);
   head.writeUInt32LE(ROOT, HEADER_BYTES + 12);
-  const whole = Buffer.concat([head, ...parts]);
-  whole.writeUInt32LE(whole.length, 0);
-  return whole;
-}
-
-/** struct rtattr: length with its own four bytes, type, and the value padded to four. */
-function attribute(type: number, value: Buffer): Buffer {
-  const padded = Buffer.alloc(4 + Math.ceil(value.length / 4) * 4);
-  padded.writeUInt16LE(4 + value.length, 0);
-  padded.writeUInt16LE(type, 2);
-  value.copy(padded, 4);
-  return padded;
-}
-
-function text(value: string): Buffer {
-  return Buffer.from(`${value}\0`);
+  return netlinkMessage(type, flags, head, parts);
 }
