@@ -11,6 +11,7 @@ import { Segment } from '../cli/lab/segment.ts';
 import { CHUNK_HEADROOM_BYTES, type Disk } from '../native/index.ts';
 import { HostDisk } from '../shared/disk/host-disk.ts';
 import { RomulusError } from '../shared/errors.ts';
+import { median } from '../shared/samples.ts';
 import { benchGuestDisk } from './guest-disk.ts';
 
 const run = promisify(execFile);
@@ -162,13 +163,10 @@ async function measure(
       }
     }
   }
-  const median = (access: DiskRow['access']) => {
-    const sorted = (rates.get(access) ?? []).sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)] ?? 0;
-  };
-  const baseline = median(accesses[0] ?? 'file');
+  const rate = (access: DiskRow['access']) => median(rates.get(access) ?? []);
+  const baseline = rate(accesses[0] ?? 'file');
   return accesses.map((access) => {
-    const requestsPerS = median(access);
+    const requestsPerS = rate(access);
     return {
       kind: 'disk',
       client,

@@ -5,6 +5,7 @@ import { Connection } from '../cli/lab/connection.ts';
 import { Lab, type LabOptions, VM } from '../cli/lab/lab.ts';
 import { Segment } from '../cli/lab/segment.ts';
 import { RomulusError } from '../shared/errors.ts';
+import { median } from '../shared/samples.ts';
 import type { DiskRow, Load } from './disk.ts';
 
 const RUNNER_PORT = 7004;
@@ -71,8 +72,7 @@ class Rates {
   }
 
   median(load: Load): number {
-    const sorted = [...(this.#of.get(load) ?? [])].sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)] ?? 0;
+    return median(this.#of.get(load) ?? []);
   }
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { RomulusError } from '../shared/errors.ts';
-import { Samples } from '../shared/samples.ts';
+import { median, Samples } from '../shared/samples.ts';
 import type { GuestConsole } from '../test/xen/testbed/guest.ts';
 import type { XenHost } from '../test/xen/testbed/host.ts';
 
@@ -186,8 +186,4 @@ async function remusStream(
 
 function pausesIn(said: string): RegExpMatchArray[] {
   return [...said.matchAll(/pause ([\d.]+) ([-\d.]+)\r?\n/g)];
-}
-
-function median(figures: number[]): number {
-  return [...figures].sort((a, b) => a - b)[Math.floor(figures.length / 2)] ?? 0;
 }

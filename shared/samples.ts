@@ -1,5 +1,10 @@
 /** The last N values of a measurement, for the percentiles that status and benchmarks show. */
 
+/** The middle one of these, or the upper of two; 0 of none. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
 export class Samples {
   readonly #values: Float64Array;
   #count = 0;
