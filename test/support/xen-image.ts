@@ -1,8 +1,9 @@
 /** A standby image of a small Xen guest, changed epoch by epoch with payloads made as the primary makes them. */
 
-import type { EpochListener, FollowedImage, HeldImage } from '../../backup/image/followed-image.ts';
+import type { HeldImage } from '../../backup/image/followed-image.ts';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
 import { packXenState, type XenState } from '../../shared/hypervisor/xen-state.ts';
+import { FedImage } from './fed-image.ts';
 
 export const PAGES = 64;
 /** Guest frame of page 0 of the image. */
@@ -23,7 +24,7 @@ export const xenState = (epoch: number): Buffer =>
   } satisfies XenState);
 
 /** An image at an epoch, changed page by page; payloads are made as the primary makes them. */
-export class TestImage implements FollowedImage {
+export class TestImage extends FedImage {
   readonly sizeBytes = PAGES * 4096;
   readonly ram = engine().anonymousMemory(PAGES * 4096);
   readonly #shadow = engine().anonymousMemory(PAGES * 4096);
@@ -33,31 +34,15 @@ export class TestImage implements FollowedImage {
     threads: 1,
     maxSlabs: 4,
   });
-  #listener: EpochListener | undefined;
-  #busy: Promise<unknown> = Promise.resolve();
-  epoch = 0;
 
-  get #held(): HeldImage {
+  protected get held(): HeldImage {
     if (this.epoch === 0) throw new Error('no epoch yet');
     return { epoch: this.epoch, ram: this.ram, state: xenState(this.epoch) };
   }
 
-  atEpoch<T>(work: (held: HeldImage) => Promise<T>): Promise<T> {
-    const mine = this.#busy.then(() => work(this.#held));
-    this.#busy = mine.catch(() => {});
-    return mine;
-  }
-
-  follow(listener: EpochListener): () => void {
-    this.#listener = listener;
-    return () => {
-      this.#listener = undefined;
-    };
-  }
-
   /** The next epoch: these pages are filled with its number. */
   apply(...pages: number[]): Promise<void> {
-    const mine = this.#busy.then(async () => {
+    return this.advance(async () => {
       this.epoch += 1;
       const dirty = engine().createBitmap(PAGES);
       for (const page of pages) {
@@ -65,16 +50,13 @@ export class TestImage implements FollowedImage {
         dirty.set(page);
       }
       const { chunks } = await this.#encoder.encode(dirty);
-      const payloads = chunks.map(({ buffer, payloadBytes, slab }) => {
+      return chunks.map(({ buffer, payloadBytes, slab }) => {
         const payload = Buffer.from(
           buffer.subarray(CHUNK_HEADROOM_BYTES, CHUNK_HEADROOM_BYTES + payloadBytes),
         );
         this.#encoder.release(slab);
         return payload;
       });
-      await this.#listener?.(this.#held, payloads);
     });
-    this.#busy = mine.catch(() => {});
-    return mine;
   }
 }

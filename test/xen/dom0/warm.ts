@@ -4,27 +4,26 @@
  */
 
 import { WarmDomain } from '../../../backup/hypervisor/xen-warm.ts';
-import type { EpochListener, FollowedImage, HeldImage } from '../../../backup/image/followed-image.ts';
+import type { HeldImage } from '../../../backup/image/followed-image.ts';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../../native/index.ts';
 import { XenSource } from '../../../primary/hypervisor/xen.ts';
 import { unpackXenState } from '../../../shared/hypervisor/xen-state.ts';
 import { xl } from '../../../shared/hypervisor/xl.ts';
+import { FedImage } from '../../support/fed-image.ts';
 
 const [name = 'guest', epochs = '10', intervalMs = '200', dir = '.'] = process.argv.slice(2);
 
 /** The guest as of its last epoch, which changes only by next(). */
-class CapturedImage implements FollowedImage {
+class CapturedImage extends FedImage {
   readonly sizeBytes: number;
   readonly #source: XenSource;
   readonly #ram;
   readonly #encoder;
   readonly #dirty;
   #state: Buffer = Buffer.alloc(0);
-  #listener: EpochListener = async () => {};
-  #busy: Promise<unknown> = Promise.resolve();
-  epoch = 0;
 
   constructor(source: XenSource) {
+    super();
     this.#source = source;
     this.sizeBytes = source.memory.sizeBytes;
     this.#ram = engine().anonymousMemory(this.sizeBytes);
@@ -37,35 +36,20 @@ class CapturedImage implements FollowedImage {
     return this.#state;
   }
 
-  atEpoch<T>(work: (held: HeldImage) => Promise<T>): Promise<T> {
-    const mine = this.#busy.then(() => work(this.#held));
-    this.#busy = mine.catch(() => {});
-    return mine;
-  }
-
-  follow(listener: EpochListener): () => void {
-    this.#listener = listener;
-    return () => {
-      this.#listener = async () => {};
-    };
-  }
-
   /** Captures the guest's next epoch. */
   next(): Promise<void> {
-    const mine = this.#busy.then(async () => {
+    return this.advance(async () => {
       await this.#source.pause();
       await this.#source.takeDirty(this.#dirty);
       const payloads = await this.#encode();
       this.#state = await this.#source.deviceState();
       await this.#source.resume();
       this.epoch += 1;
-      await this.#listener(this.#held, payloads);
+      return payloads;
     });
-    this.#busy = mine.catch(() => {});
-    return mine;
   }
 
-  get #held(): HeldImage {
+  protected get held(): HeldImage {
     return { epoch: this.epoch, ram: this.#ram, state: this.#state };
   }
 
