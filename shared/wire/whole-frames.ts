@@ -11,8 +11,8 @@ const MAX_HEADER_BYTES = 14;
 const MAX_AREA_FRAME_BYTES = AREA_BYTES / 2;
 
 /**
- * `room` is read into and `took` told, which returns what is whole by then, contiguous. A frame that does not fit what is left of the area gets a slab of its own, in which it stays until it is
- * handed to `releaseMessage`.
+ * `room` is read into and `took` told, which returns what is whole by then, contiguous. A frame that does not fit what is left
+ * of the area gets a slab of its own, in which it stays until it is handed to `releaseMessage`.
  */
 export class WholeFrames {
   /** A message above this is passed on in pieces, as is all that follows: `ws`, or whoever counts bytes, refuses it. */

@@ -5,8 +5,9 @@ import { TLSSocket } from 'node:tls';
 import { WholeFrames } from './whole-frames.ts';
 
 /** Node's own name for the operating system's end of a socket, which its types leave out. */
-interface Handled {
-  _handle?: { readStop(): number; reading: boolean } | null;
+interface Handle {
+  readStop(): number;
+  reading: boolean;
 }
 
 export interface WideSocket {
@@ -29,19 +30,18 @@ export function widen(accepted: Socket, head: Buffer, maxMessageBytes: number): 
   const allow = (bytes: number) => {
     frames.maxMessageBytes = bytes;
   };
-  const from = accepted as unknown as Handled;
-  if (accepted instanceof TLSSocket || !from._handle) {
+  const { _handle: handle } = accepted as unknown as { _handle?: Handle | null };
+  if (accepted instanceof TLSSocket || !handle) {
     gather(accepted, frames);
     return { socket: accepted, head: begun, allow };
   }
-  return { socket: takeOver(from, accepted, frames), head: begun, allow };
+  return { socket: takeOver(accepted, handle, frames), head: begun, allow };
 }
 
-function takeOver(from: Handled, accepted: Socket, frames: WholeFrames): Socket {
-  const handle = from._handle;
-  handle?.readStop();
-  if (handle) handle.reading = false;
-  from._handle = null;
+function takeOver(accepted: Socket, handle: Handle, frames: WholeFrames): Socket {
+  handle.readStop();
+  handle.reading = false;
+  (accepted as unknown as { _handle: null })._handle = null;
   accepted.destroy();
   const options: SocketConstructorOpts & { handle: unknown; onread: object } = {
     handle,

@@ -45,9 +45,9 @@ export async function strike(
       await lab.failOver(from, to);
       break;
     case 'stop':
-      signal(lab, from, 'SIGSTOP');
+      signal(from, 'SIGSTOP');
       await sleep(forMs);
-      signal(lab, from, 'SIGCONT');
+      signal(from, 'SIGCONT');
       break;
     case 'link cut':
       segment.cutLink(true);
@@ -56,8 +56,8 @@ export async function strike(
       break;
     case 'stop and failover':
       await overtaken(lab, to, forMs, {
-        begin: () => signal(lab, from, 'SIGSTOP'),
-        end: () => signal(lab, from, 'SIGCONT'),
+        begin: () => signal(from, 'SIGSTOP'),
+        end: () => signal(from, 'SIGCONT'),
       });
       break;
     case 'link cut and failover':
@@ -105,7 +105,7 @@ async function overtaken(
   }
 }
 
-function signal(_lab: Lab, host: AgentProcess, name: 'SIGSTOP' | 'SIGCONT'): void {
+function signal(host: AgentProcess, name: 'SIGSTOP' | 'SIGCONT'): void {
   const qemu = host.qemuPid(VM);
   for (const pid of [host.pid, qemu]) if (pid !== undefined) process.kill(pid, name);
 }
