@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The one command `romulus`: parses, hands over to a verb, and turns what comes of it into an exit code. */
 
+import './compile-at-once.ts'; // before all that it is to hold for
 import { Command, CommanderError } from 'commander';
 import { ExitCode, RomulusError } from '../shared/errors.ts';
 import { logLevels } from '../shared/log.ts';
