@@ -91,7 +91,7 @@ export async function benchSnappy(path: string): Promise<DeltaRow[]> {
     encoder.close();
     memory.close();
     shadow.close();
-    await trace.close();
+    trace.close();
   }
   const label = `${name}-${epochMs}`;
   return [pages.row(label, 'pages+snappy'), deltas.row(label, 'romulus+snappy')];

@@ -74,7 +74,7 @@ export async function replayTrace(request: ReplayRequest): Promise<ReplayResult>
 
 async function headerOf(tracePath: string): Promise<TraceHeader> {
   const trace = await TraceReader.open(tracePath);
-  await trace.close();
+  trace.close();
   return trace.header;
 }
 

@@ -100,6 +100,13 @@ export interface Encoder {
   close(): void;
 }
 
+/** A zstd file being unpacked, from its start. One read at a time. */
+export interface ZstdFile {
+  /** Fills `into`; resolves to fewer bytes only where the content ends. Rejects with `code` EBADMSG if the file is damaged or cut short. */
+  fill(into: Uint8Array): Promise<number>;
+  close(): void;
+}
+
 export interface ApplyResult {
   pages: number;
   /** Add to the digest before, modulo 2^64, to get the image's digest after. */
@@ -293,6 +300,8 @@ export interface NativeEngine {
   ): Promise<{ bytes: number; cpuNs: number }>;
   /** Decompresses what compress() gave; resolves to the bytes written; `code` EBADMSG if malformed or longer than `target`. */
   decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
+  /** Throws `code` ENOENT and its like if the file cannot be opened. */
+  openZstdFile(path: string): ZstdFile;
   /**
    * Clears the bits of pages that were never given memory, and so are zero; returns how many bits remain. A page written
    * for the first time meanwhile may count as untouched: whoever tracks writes must have begun to before.

@@ -1,17 +1,14 @@
 /** The format's parts lie one after the other; each is checked against what is left before it is used. */
 #include "trace.h"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 #include <utility>
 
 #include "../engine/bits.h"
 #include "../engine/page.h"
+#include "../engine/zstd_file.h"
 
 namespace romulus::bench {
 namespace {
@@ -23,23 +20,16 @@ constexpr uint64_t kMaxTraceBytes = uint64_t{8} << 30;
 
 /** All of a zstd file, unpacked. */
 bool unpack(const char* path, std::vector<uint8_t>& out) noexcept {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "rb"), std::fclose);
-  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
-  if (file == nullptr || context == nullptr) return false;
-  std::vector<uint8_t> packed(1 << 20);
-  size_t used = 0;
-  for (size_t got; (got = std::fread(packed.data(), 1, packed.size(), file.get())) > 0;) {
-    ZSTD_inBuffer input = {packed.data(), got, 0};
-    while (input.pos < input.size) {
-      if (out.size() - used < (1 << 20)) out.resize(out.size() * 2 + (1 << 22));
-      if (out.size() > kMaxTraceBytes) return false;
-      ZSTD_outBuffer output = {out.data() + used, out.size() - used, 0};
-      if (ZSTD_isError(ZSTD_decompressStream(context.get(), &output, &input))) return false;
-      used += output.pos;
+  ZstdFile file;
+  if (!file.open(path).ok()) return false;
+  for (uint64_t used = 0, got = 0;; used += got) {
+    if (out.size() - used < (1 << 20)) out.resize(out.size() * 2 + (1 << 22));
+    if (out.size() > kMaxTraceBytes || !file.fill({out.data() + used, out.size() - used}, got).ok()) return false;
+    if (used + got < out.size()) {
+      out.resize(used + got);
+      return true;
     }
   }
-  out.resize(used);
-  return true;
 }
 
 }  // namespace

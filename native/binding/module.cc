@@ -12,6 +12,7 @@
 #include "pagemap_binding.h"
 #include "pages_binding.h"
 #include "zstd_binding.h"
+#include "zstd_file_binding.h"
 
 namespace romulus::binding {
 namespace {
@@ -50,6 +51,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   module->encoder = EncoderBinding::define(env);
   module->disk = DiskBinding::define(env);
   module->relay = RelayBinding::define(env);
+  module->zstd_file = ZstdFileBinding::define(env);
   env.SetInstanceData(module);
 
   const auto export_function = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
@@ -69,6 +71,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("crc32c", crc32c);
   export_function("compress", compress);
   export_function("decompress", decompress);
+  export_function("openZstdFile", ZstdFileBinding::open);
   export_function("pageNumbers", page_numbers);
   export_function("markPages", mark_pages);
   export_function("xorPages", xor_pages);

@@ -12,6 +12,7 @@ struct Module {
   Napi::FunctionReference encoder;
   Napi::FunctionReference relay;
   Napi::FunctionReference disk;
+  Napi::FunctionReference zstd_file;
 
   static Module& of(Napi::Env env) { return *env.GetInstanceData<Module>(); }
 };

@@ -131,7 +131,7 @@ export class ReplaySource implements Source {
     this.#memory = undefined;
     this.#trace = undefined;
     this.#run = undefined;
-    await trace?.close();
+    trace?.close();
     await run?.catch(() => {}); // a read that the close cut short
     memory?.close();
   }

@@ -1,7 +1,7 @@
 /** Reads a trace as a stream: what was dirty when, the memory it began with, then one epoch after the other. */
 
 import { access, constants } from 'node:fs/promises';
-import { engine, type Memory } from '../../native/index.ts';
+import { engine, type Memory, type ZstdFile } from '../../native/index.ts';
 import { PAGE_BYTES } from '../vm.ts';
 import {
   bitmapBytes,
@@ -13,7 +13,6 @@ import {
   type TraceHeader,
   traceInvalid,
 } from './trace-format.ts';
-import { ZstdSource } from './zstd-pipe.ts';
 
 /** Pages read, and handed to the engine, at once: 1 MiB. */
 const PIECE_PAGES = 256;
@@ -27,14 +26,14 @@ export class TraceReader {
   readonly path: string;
   readonly header: TraceHeader;
   readonly epochs: readonly TraceEpoch[];
-  readonly #source: ZstdSource;
+  readonly #source: ZstdFile;
   readonly #union: Uint32Array;
   readonly #piece = Buffer.allocUnsafe(PIECE_PAGES * PAGE_BYTES);
   #next = 0;
 
   private constructor(
     path: string,
-    source: ZstdSource,
+    source: ZstdFile,
     index: { header: TraceHeader; epochs: TraceEpoch[]; union: Uint32Array },
   ) {
     this.path = path;
@@ -51,11 +50,11 @@ export class TraceReader {
     } catch (cause) {
       throw traceInvalid(path, (cause as Error).message, cause);
     }
-    const source = new ZstdSource(path);
+    const source = engine().openZstdFile(path);
     try {
       return new TraceReader(path, source, await readIndex(path, source));
     } catch (thrown) {
-      await source.close();
+      source.close();
       throw thrown;
     }
   }
@@ -81,8 +80,8 @@ export class TraceReader {
     return epoch;
   }
 
-  close(): Promise<void> {
-    return this.#source.close();
+  close(): void {
+    this.#source.close();
   }
 
   async #xor(memory: Memory, pages: Uint32Array, where: string): Promise<void> {
@@ -95,32 +94,36 @@ export class TraceReader {
   }
 
   async #expectEnd(): Promise<void> {
-    if ((await this.#source.fill(this.#piece.subarray(0, 1))) > 0) {
+    if ((await read(this.path, this.#source, this.#piece.subarray(0, 1), 'its last epoch')) > 0) {
       throw traceInvalid(this.path, 'bytes are left over after its last epoch');
     }
-    const failure = await this.#source.failure();
-    if (failure !== undefined) throw traceInvalid(this.path, failure);
   }
 }
 
-async function readExactly(path: string, source: ZstdSource, data: Buffer, where: string): Promise<void> {
-  const filled = await source.fill(data);
-  if (filled === data.length) return;
-  const failure = await source.failure();
-  throw traceInvalid(path, `it ends within ${where}${failure === undefined ? '' : ` (${failure})`}`);
+async function readExactly(path: string, source: ZstdFile, data: Buffer, where: string): Promise<void> {
+  if ((await read(path, source, data, where)) < data.length)
+    throw traceInvalid(path, `it ends within ${where}`);
+}
+
+async function read(path: string, source: ZstdFile, into: Buffer, where: string): Promise<number> {
+  try {
+    return await source.fill(into);
+  } catch (cause) {
+    throw traceInvalid(path, `it ends within ${where} (${(cause as Error).message})`, cause);
+  }
 }
 
 async function readIndex(
   path: string,
-  source: ZstdSource,
+  source: ZstdFile,
 ): Promise<{ header: TraceHeader; epochs: TraceEpoch[]; union: Uint32Array }> {
-  const read = async (bytes: number, where: string): Promise<Buffer> => {
+  const piece = async (bytes: number, where: string): Promise<Buffer> => {
     const data = Buffer.allocUnsafe(bytes);
     await readExactly(path, source, data, where);
     return data;
   };
-  const header = decodeHeader(path, await read(HEADER_BYTES, 'its header'));
-  const records = await read(header.epochs * EPOCH_RECORD_BYTES, 'the list of its epochs');
+  const header = decodeHeader(path, await piece(HEADER_BYTES, 'its header'));
+  const records = await piece(header.epochs * EPOCH_RECORD_BYTES, 'the list of its epochs');
   const epochs: TraceEpoch[] = [];
   const pages = header.ramBytes / PAGE_BYTES;
   const union = engine().createBitmap(pages);

@@ -1,4 +1,4 @@
-/** Debian's `zstd` as a child process: unpacks a file into exact reads, packs writes into a file. */
+/** Debian's `zstd` as a child process that packs what is written into a file. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,52 +28,6 @@ function ending(child: ChildProcess): Promise<number | null> {
     );
     child.once('close', (code) => resolve(code));
   });
-}
-
-/** A file being unpacked; reads are exact and take no more memory than their own buffer and one pipe's worth. */
-export class ZstdSource {
-  readonly #child: ChildProcess;
-  readonly #pieces: AsyncIterator<Buffer>;
-  readonly #ended: Promise<number | null>;
-  readonly #complaint: () => string;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(path: string) {
-    this.#child = spawn('zstd', ['-dcq', '--long=30', '--', path], { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#complaint = complaintOf(this.#child);
-    this.#ended = ending(this.#child);
-    this.#ended.catch(() => {}); // told by the read that finds the stream ended
-    if (this.#child.stdout === null) throw new RomulusError('INTERNAL', 'zstd has no output');
-    this.#pieces = this.#child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  }
-
-  /** Fills `into` from its start; returns how many bytes there were: fewer only at the end of the stream. */
-  async fill(into: Uint8Array): Promise<number> {
-    let filled = 0;
-    while (filled < into.length) {
-      if (this.#rest.length === 0) {
-        const { value, done } = await this.#pieces.next();
-        if (done) return filled;
-        this.#rest = value;
-      }
-      const taken = Math.min(this.#rest.length, into.length - filled);
-      into.set(this.#rest.subarray(0, taken), filled);
-      this.#rest = this.#rest.subarray(taken);
-      filled += taken;
-    }
-    return filled;
-  }
-
-  /** Why the stream ended: undefined when zstd was content with the file. Call it after fill() came short. */
-  async failure(): Promise<string | undefined> {
-    return (await this.#ended) === 0 ? undefined : this.#complaint();
-  }
-
-  async close(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    this.#child.stdout?.destroy(); // what nobody reads would keep the child from closing
-    await this.#ended.catch(() => {});
-  }
 }
 
 /** A file being packed; write() holds back the writer when zstd falls behind. */
