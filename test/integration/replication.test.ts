@@ -86,7 +86,9 @@ describe('replication', () => {
       [1000, 1], // 4 MiB: one epoch takes it
       [10_000, 2],
     ] as const) {
+      const degraded = primary.trail.state('DEGRADED');
       await backup.stop();
+      await degraded; // no epoch is under way that would take these pages along
       source.writtenMeanwhile = writtenMeanwhile;
       await backup.start();
       await backup.trail.commits(5);
