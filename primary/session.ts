@@ -1,5 +1,6 @@
 /** The sending half of a replication connection: hello and its answer, chunks and commits out, acknowledgements in. */
 
+import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import type { WebSocket } from 'ws';
 import { engine } from '../native/index.ts';
@@ -11,7 +12,7 @@ import type { PackedPayload } from '../shared/wire/compression.ts';
 import { connectingLimits } from '../shared/wire/connecting.ts';
 import { type DiskAnswer, type DiskOffer, parseDiskAnswer } from '../shared/wire/disk-messages.ts';
 import { type Frame, PROTOCOL_VERSION } from '../shared/wire/frame.ts';
-import { LINK_PATIENCE, Link } from '../shared/wire/link.ts';
+import { LINK_PATIENCE, Link, type LinkHandlers } from '../shared/wire/link.ts';
 import {
   type Ack,
   type Beat,
@@ -62,13 +63,14 @@ export class Session {
     return dial(
       options.address,
       options.tls,
-      (socket) => Session.#greet(socket, options, events, limits.welcomeMs),
+      (socket, stream) => Session.#greet(socket, stream, options, events, limits.welcomeMs),
       limits,
     );
   }
 
   static #greet(
     socket: WebSocket,
+    stream: Socket,
     options: SessionOptions,
     events: SessionEvents,
     welcomeMs: number,
@@ -81,7 +83,7 @@ export class Session {
         () => link.fail(new RomulusError('PEER_UNREACHABLE', 'the backup did not answer the hello')),
         welcomeMs,
       );
-      const link = new Link(socket, Math.max(options.silenceMs, welcomeMs), {
+      const handlers: LinkHandlers = {
         onFrame(frame) {
           if (session !== undefined) return session.#onFrame(frame, events);
           clearTimeout(timer);
@@ -101,7 +103,8 @@ export class Session {
             events.onClose(reason, peerError?.term);
           }
         },
-      });
+      };
+      const link = new Link(socket, Math.max(options.silenceMs, welcomeMs), handlers, stream);
       link
         .send(Kind.hello, {
           protocol: [PROTOCOL_VERSION, PROTOCOL_VERSION],

@@ -15,6 +15,9 @@
 namespace romulus::binding {
 namespace {
 
+/** So much is applied sooner than another thread wakes, unless it is nothing but pages that became zero. */
+constexpr uint64_t kBytesAtOnce = 4096;
+
 class ApplyTask final : public Task {
  public:
   ApplyTask(Napi::Env env, std::shared_ptr<Mapping> image, uint32_t threads)
@@ -23,7 +26,10 @@ class ApplyTask final : public Task {
   void add(const Napi::Object& buffer, std::span<const uint8_t> payload) {
     keep(buffer);
     payloads_.push_back(payload);
+    bytes_ += payload.size();
   }
+
+  bool small() const noexcept { return bytes_ <= kBytesAtOnce; }
 
  protected:
   Status run() noexcept override { return romulus::apply_payloads(*image_, payloads_, threads_, outcome_); }
@@ -40,6 +46,7 @@ class ApplyTask final : public Task {
   std::shared_ptr<Mapping> image_;
   const uint32_t threads_;
   std::vector<std::span<const uint8_t>> payloads_;
+  uint64_t bytes_ = 0;
   ApplyOutcome outcome_;
 };
 
@@ -122,7 +129,7 @@ Napi::Value apply_payloads(const Napi::CallbackInfo& info) {
     if (!to_bytes(env, buffer, "payload", payload)) return env.Undefined();
     task->add(buffer.As<Napi::Object>(), payload);
   }
-  return Task::start(std::move(task));
+  return task->small() ? Task::do_now(std::move(task)) : Task::start(std::move(task));
 }
 
 Napi::Value digest_of(const Napi::CallbackInfo& info) {

@@ -1,4 +1,4 @@
-/** Options are checked here; an encode runs on libuv's pool and the engine's threads. */
+/** Options are checked here; an encode of more than a few pages runs on libuv's pool and the engine's threads. */
 #include "encoder_binding.h"
 
 #include <cerrno>
@@ -16,6 +16,8 @@ namespace {
 
 constexpr uint64_t kDefaultSlabBytes = 1024 * 1024;
 constexpr uint64_t kDefaultMaxSlabs = 64;
+/** So few pages (a device state, an idle guest) are encoded sooner than another thread wakes. */
+constexpr uint64_t kPagesAtOnce = 64;
 
 class EncodeTask final : public Task {
  public:
@@ -180,7 +182,7 @@ Napi::Value EncoderBinding::encode(const Napi::CallbackInfo& info) {
   auto task = std::make_unique<EncodeTask>(env, *this, *dirty, *bitmap, core_, grain);
   task->keep(info.This().As<Napi::Object>());
   task->keep(info[0].As<Napi::Object>());
-  return Task::start(std::move(task));
+  return bitmap->count() <= kPagesAtOnce ? Task::do_now(std::move(task)) : Task::start(std::move(task));
 }
 
 void EncoderBinding::release(const Napi::CallbackInfo& info) {

@@ -78,6 +78,7 @@ export interface CaptureOptions {
 export class Capture {
   readonly #source: Source;
   readonly #shadow: Memory | undefined;
+  readonly #maxSlabs: number;
   readonly #ram: Encoder;
   readonly #stateNow: Memory;
   readonly #stateShadow: Memory;
@@ -94,6 +95,7 @@ export class Capture {
     this.#source = source;
     const shadow = shadowPages > 0 ? native.anonymousMemory(shadowPages * PAGE_BYTES) : undefined;
     this.#shadow = shadow;
+    this.#maxSlabs = maxSlabs;
     this.#ram = native.createEncoder({ memory, threads, maxSlabs, ...(shadow && { shadow }) });
     this.#stateNow = native.anonymousMemory(MAX_STATE_BYTES);
     this.#stateShadow = native.anonymousMemory(MAX_STATE_BYTES);
@@ -105,6 +107,11 @@ export class Capture {
   /** Memory the shadow copy may take; it takes as much only once so much of the guest was dirty. */
   get shadowBytes(): number {
     return this.#shadow?.sizeBytes ?? 0;
+  }
+
+  /** Slabs enough are free that chunks may keep theirs until they are acknowledged, however little of it they fill. */
+  get plentiful(): boolean {
+    return this.#ram.freeSlabs > this.#maxSlabs / 2;
   }
 
   /** Takes the pages written since the last call over into `dirty`; the guest may run. */

@@ -11,7 +11,7 @@ import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk, Checkpoint } from './capture.ts';
 import type { InFlight } from './window.ts';
 
-/** A chunk smaller than this share of its slab is copied out, so that the slab serves the next epoch at once. */
+/** Where slabs run short, a smaller chunk is copied out, so that its slab serves the next epoch at once. */
 const DETACH_BELOW_BYTES = 256 * 1024;
 
 interface PackedChunk {
@@ -35,7 +35,7 @@ export interface OutgoingEpoch extends InFlight {
 /** Compresses or copies out one chunk; its slab is free afterwards unless the result says `held`. */
 async function pack(codecs: CodecChoice, capture: Capture, chunk: CapturedChunk): Promise<PackedChunk> {
   const compressed = await compressBest(codecs, chunk);
-  if (compressed === undefined && chunk.bytes >= DETACH_BELOW_BYTES) {
+  if (compressed === undefined && (chunk.bytes >= DETACH_BELOW_BYTES || capture.plentiful)) {
     return {
       region: chunk.region,
       payload: { ...chunk, codec: Codec.none, rawBytes: chunk.bytes },

@@ -1,5 +1,6 @@
 /** One replication connection as both sides see it: frames in order, one handler at a time, silence noticed. */
 
+import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { fairTick } from '../control/fair-tick.ts';
 import { asRomulusError, RomulusError } from '../errors.ts';
@@ -29,6 +30,8 @@ export interface LinkHandlers {
 
 export class Link {
   readonly #socket: WebSocket;
+  readonly #stream: Writable | undefined;
+  #corked = false;
   readonly #handlers: LinkHandlers;
   #silenceMs: number;
   /** The connection ends after so many silences: whoever takes the peer for lost says so himself, and sooner. */
@@ -46,8 +49,16 @@ export class Link {
   #endBeats: () => void;
   sentBytes = 0;
 
-  constructor(socket: WebSocket, silenceMs: number, handlers: LinkHandlers, now = () => performance.now()) {
+  /** `stream` is what the socket writes to, where that is known: frames sent in one turn then leave by one system call. */
+  constructor(
+    socket: WebSocket,
+    silenceMs: number,
+    handlers: LinkHandlers,
+    stream?: Writable,
+    now = () => performance.now(),
+  ) {
     this.#socket = socket;
+    this.#stream = stream;
     this.#handlers = handlers;
     this.#silenceMs = silenceMs;
     this.#now = now;
@@ -93,12 +104,23 @@ export class Link {
     if (this.closed) return Promise.reject(new RomulusError('PEER_UNREACHABLE', 'the connection is closed'));
     const frame = encodeFrame(kind, this.#sent++, head, payload);
     this.sentBytes += frame.length;
+    this.#cork();
     return new Promise((resolve, reject) => {
       this.#socket.send(frame, (error) => {
         if (error)
           reject(new RomulusError('PEER_UNREACHABLE', `connection lost: ${error.message}`, { cause: error }));
         else resolve();
       });
+    });
+  }
+
+  #cork(): void {
+    if (this.#stream === undefined || this.#corked) return;
+    this.#corked = true;
+    this.#stream.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      this.#stream?.uncork();
     });
   }
 

@@ -1,5 +1,7 @@
 /** How replication sockets are opened, in one place: no deflate, no masking cost, limits, TLS off loopback. */
 
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { WebSocket, WebSocketServer } from 'ws';
 import { type Endpoint, formatEndpoint, isLoopback } from '../config/endpoint.ts';
@@ -30,12 +32,12 @@ export function requireTlsOffLoopback(host: string, tls: unknown): void {
 
 /**
  * Dials a peer; resolves, when the WebSocket is open, with what `greet` makes of it. That is called in the same turn: a
- * peer may have spoken already, and what comes before anybody listens is lost. Throws PEER_UNREACHABLE or TLS_INVALID.
+ * peer may have spoken already, and what comes before anybody listens is lost. `stream` is what the WebSocket writes to. Throws PEER_UNREACHABLE or TLS_INVALID.
  */
 export function dial<T>(
   endpoint: Endpoint,
   tls: ConnectionOptions | undefined,
-  greet: (socket: WebSocket) => T | Promise<T>,
+  greet: (socket: WebSocket, stream: Socket) => T | Promise<T>,
   { handshakeMs } = connectingLimits(0),
 ): Promise<T> {
   requireTlsOffLoopback(endpoint.host, tls);
@@ -50,9 +52,11 @@ export function dial<T>(
     },
   });
   return new Promise((resolve, reject) => {
-    socket.once('open', () => {
-      socket.removeAllListeners('error');
-      resolve(greet(socket));
+    socket.once('upgrade', ({ socket: stream }: IncomingMessage) => {
+      socket.once('open', () => {
+        socket.removeAllListeners('error');
+        resolve(greet(socket, stream));
+      });
     });
     socket.once('error', (cause) => reject(dialError(address, cause)));
   });
