@@ -56,6 +56,7 @@ export type DeltaMethod =
   | 'romulus+zstd1'
   | 'romulus+zstd-fast3'
   | 'romulus-words+zstd1'
+  | 'romulus-words+zstd2'
   | 'romulus-words+zstd1long'
   | 'romulus-words+zstd3';
 

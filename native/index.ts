@@ -290,14 +290,14 @@ export interface NativeEngine {
   crc32c(data: Uint8Array): number;
   /**
    * Compresses with zstd into `target`; resolves to the bytes written, or 0 when the result does not fit it, and to the
-   * processor time it took. So offer no more room than a saving is worth: `target.subarray(0, payload.length * 7 / 8)`.
-   * Level 1 if not given.
+   * time it took, of a processor and by the clock, without waiting for a thread. So offer no more room than a saving is
+   * worth: `target.subarray(0, payload.length * 7 / 8)`. Level 1 if not given.
    */
   compress(
     payload: Uint8Array,
     target: Uint8Array,
     options?: CompressOptions,
-  ): Promise<{ bytes: number; cpuNs: number }>;
+  ): Promise<{ bytes: number; cpuNs: number; wallNs: number }>;
   /** Decompresses what compress() gave; resolves to the bytes written; `code` EBADMSG if malformed or longer than `target`. */
   decompress(payload: Uint8Array, target: Uint8Array): Promise<number>;
   /** Throws `code` ENOENT and its like if the file cannot be opened. */

@@ -75,6 +75,9 @@ Method romulus_plain(Grain grain) {
   };
 }
 
+/** Agents send a payload as it is unless compressing it leaves less than this (shared/wire/compression.ts). */
+constexpr double kWorthwhileShare = 0.9;
+
 Method romulus_zstd(Grain grain, CompressOptions options) {
   return [options, grain, out = std::vector<uint8_t>(1 << 21)](Replica& replica, const TraceEpoch&) mutable {
     std::vector<Chunk> chunks;
@@ -83,7 +86,8 @@ Method romulus_zstd(Grain grain, CompressOptions options) {
     for (const Chunk& chunk : chunks) {
       const std::span<const uint8_t> payload(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
       uint64_t written = 0;
-      if (!compress(payload, {out.data(), payload.size()}, options, written).ok() || written == 0) written = payload.size();
+      const uint64_t room = static_cast<uint64_t>(static_cast<double>(payload.size()) * kWorthwhileShare);
+      if (!compress(payload, {out.data(), room}, options, written).ok() || written == 0) written = payload.size();
       sizes.wire_bytes += written;
     }
     release(replica, chunks);
@@ -193,6 +197,7 @@ void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
   }
   measure(trace, single, "romulus+zstd1", 1, rounds, romulus_zstd(Grain::bytes, {.level = 1}), rows);
   measure(trace, single, "romulus-words+zstd1", 1, rounds, romulus_zstd(Grain::words, {.level = 1}), rows);
+  measure(trace, single, "romulus-words+zstd2", 1, rounds, romulus_zstd(Grain::words, {.level = 2}), rows);
   measure(trace, single, "romulus-words+zstd1long", 1, rounds, romulus_zstd(Grain::words, {.level = 1, .long_window = true}), rows);
   measure(trace, single, "romulus+zstd-fast3", 1, rounds, romulus_zstd(Grain::bytes, {.level = -3}), rows);
   measure(trace, single, "romulus-words+zstd3", 1, rounds, romulus_zstd(Grain::words, {.level = 3}), rows);

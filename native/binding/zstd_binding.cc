@@ -20,9 +20,11 @@ class CodecTask final : public Task {
  protected:
   Status run() noexcept override {
     if (decode_) return romulus::decompress(from_, to_, written_);
-    const uint64_t start = thread_cpu_ns();
+    const uint64_t start = now_ns();
+    const uint64_t cpu_start = thread_cpu_ns();
     const Status status = romulus::compress(from_, to_, options_, written_);
-    cpu_ns_ = thread_cpu_ns() - start;
+    cpu_ns_ = thread_cpu_ns() - cpu_start;
+    wall_ns_ = now_ns() - start;
     return status;
   }
   Napi::Value finish(Napi::Env env, const Status&) override {
@@ -30,6 +32,7 @@ class CodecTask final : public Task {
     auto result = Napi::Object::New(env);
     result.Set("bytes", number(env, written_));
     result.Set("cpuNs", number(env, cpu_ns_));
+    result.Set("wallNs", number(env, wall_ns_));
     return result;
   }
 
@@ -40,6 +43,7 @@ class CodecTask final : public Task {
   const CompressOptions options_;
   uint64_t written_ = 0;
   uint64_t cpu_ns_ = 0;
+  uint64_t wall_ns_ = 0;
 };
 
 Napi::Value start(const Napi::CallbackInfo& info, bool decode, CompressOptions options) {

@@ -4,6 +4,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -34,9 +35,20 @@ constexpr uint64_t kSamples = 4;
 constexpr uint64_t kSampleBytes = 4096;
 /** A sample that keeps more than this share, in 64ths, promises nothing: random numbers, floating point, ciphertext. */
 constexpr uint64_t kHopelessShare = 62;
+/**
+ * Level 1 has a table of 2^14 places, which forgets all that lies further back than some 64 KiB of data without repeats.
+ * From this size on a payload gets the larger table of level 2. Smaller ones gain less by it than it takes time.
+ */
+constexpr uint64_t kWideBytes = 512 * 1024;
+constexpr int kWideHashLog = 16;
+/** All of a payload. */
+constexpr int kWideWindowLog = 21;
 
-/** Compresses a few places of the payload with the fastest level, to spare the processor where nothing is to be gained. */
-bool looks_incompressible(ZSTD_CCtx* context, std::span<const uint8_t> from) noexcept {
+/**
+ * Compresses a few places of the payload with the fastest level, to spare the processor where nothing is to be gained, or
+ * not enough to fit into `room`.
+ */
+bool looks_incompressible(ZSTD_CCtx* context, std::span<const uint8_t> from, uint64_t room) noexcept {
   uint8_t sample[kSamples * kSampleBytes];
   uint8_t out[kSamples * kSampleBytes + 1024];
   for (uint64_t i = 0; i < kSamples; i++) {
@@ -44,7 +56,8 @@ bool looks_incompressible(ZSTD_CCtx* context, std::span<const uint8_t> from) noe
   }
   ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1);
   const size_t result = ZSTD_compress2(context, out, sizeof out, sample, sizeof sample);
-  return ZSTD_isError(result) || result > sizeof sample / 64 * kHopelessShare;
+  const uint64_t fits = room >= from.size() ? sizeof sample : sizeof sample * room / from.size();
+  return ZSTD_isError(result) || result > std::min<uint64_t>(fits, sizeof sample / 64 * kHopelessShare);
 }
 
 }  // namespace
@@ -60,8 +73,13 @@ Status compress(std::span<const uint8_t> from, std::span<uint8_t> to, const Comp
   ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
   // The frame that carries the payload has a checksum of its own.
   ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
-  if (from.size() >= kSampledBytes && options.level <= kMaxSampledLevel && looks_incompressible(context, from)) return {};
+  const bool is_sampled = from.size() >= kSampledBytes && options.level <= kMaxSampledLevel;
+  if (is_sampled && looks_incompressible(context, from, to.size())) return {};
   ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options.level);
+  if (options.level == 1 && from.size() >= kWideBytes) {
+    ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kWideHashLog);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, kWideWindowLog);
+  }
   if (options.long_window) ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
   const size_t result = ZSTD_compress2(context, to.data(), to.size(), from.data(), from.size());
   if (!ZSTD_isError(result)) {

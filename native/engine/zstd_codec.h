@@ -20,7 +20,7 @@ inline constexpr int kMaxCompressionLevel = 19;
 
 /**
  * Compresses `from` into `to`; `written` is 0 when the result does not fit, so a caller who only wants savings of some
- * size offers no more room than that; or, up to level 3, when samples of a large payload promise nothing.
+ * size offers no more room than that; or, up to level 3, when samples of a large payload do not promise as much.
  */
 Status compress(std::span<const uint8_t> from, std::span<uint8_t> to, const CompressOptions& options,
                 uint64_t& written) noexcept;

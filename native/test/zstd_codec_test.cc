@@ -17,7 +17,7 @@ int main() {
     for (uint8_t& byte : from) byte = static_cast<uint8_t>(random.below(1 + i % 40));
     std::vector<uint8_t> packed(from.size() + 100);
     uint64_t bytes = 0;
-    CHECK(compress(from, packed, {.level = 1, .long_window = i % 2 == 0}, bytes).ok() && bytes > 0);
+    CHECK(compress(from, packed, {.level = 1 + i % 3, .long_window = i % 2 == 0}, bytes).ok() && bytes > 0);
     packed.resize(bytes);
 
     std::vector<uint8_t> back(from.size());
@@ -42,4 +42,23 @@ int main() {
   std::vector<uint8_t> room(9'000);
   CHECK(compress(noise, room, {}, bytes).ok() && bytes == 0);
   CHECK(compress(noise, room, {.level = 99}, bytes).error == EINVAL);
+
+  // What comes again far back in a large payload is found, at the fastest level too.
+  std::vector<uint8_t> twice(900'000);
+  for (size_t i = 0; i < twice.size(); i++) {
+    twice[i] = i < twice.size() / 2 ? static_cast<uint8_t>(random.next() % 16) : twice[i - twice.size() / 2];
+  }
+  std::vector<uint8_t> packed(twice.size());
+  CHECK(compress(twice, packed, {.level = 1}, bytes).ok() && bytes > 0 && bytes < twice.size() * 4 / 10);
+  packed.resize(bytes);
+  std::vector<uint8_t> back(twice.size());
+  CHECK(decompress(packed, back, bytes).ok() && back == twice);
+
+  // Samples that promise less than was asked for end the attempt, though the rest of the payload would give it.
+  std::vector<uint8_t> dense(1'000'000);
+  for (size_t i = 0; i < dense.size(); i++) dense[i] = static_cast<uint8_t>(random.next() % (i % 250'000 < 20'000 ? 192 : 100));
+  std::vector<uint8_t> most(dense.size());
+  CHECK(compress(dense, most, {.level = 1}, bytes).ok() && bytes > 0 && bytes < dense.size() * 9 / 10);
+  CHECK(compress(dense, {most.data(), dense.size() * 9 / 10}, {.level = 1}, bytes).ok() && bytes == 0);
+  CHECK(compress(dense, {most.data(), dense.size() * 9 / 10}, {.level = 6}, bytes).ok() && bytes > 0);
 }

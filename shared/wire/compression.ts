@@ -22,8 +22,8 @@ export interface PackedPayload extends FramedPayload {
 interface Compression {
   /** Not there where the payload should go as it is. */
   packed?: PackedPayload;
-  /** Time of a processor it took, where the codec tells. */
-  cpuNs?: number;
+  /** What it took, where the codec tells; waiting for the other payloads of an epoch is not in it. */
+  took?: { cpuNs: number; wallNs: number };
 }
 
 /** Compresses with the tier given, where that saves enough. */
@@ -31,7 +31,7 @@ export async function compressPayload(payload: FramedPayload, tier: Tier): Promi
   if (tier === 'none' || payload.bytes < MIN_COMPRESS_BYTES) return {};
   const raw = payload.buffer.subarray(payload.offset, payload.offset + payload.bytes);
   const most = Math.floor(payload.bytes * WORTHWHILE_SHARE);
-  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most);
+  return tier === 'snappy' ? packSnappy(raw, most) : packZstd(raw, most, tier === 'zstd2' ? 2 : 1);
 }
 
 /** Compresses with the tier that is best now, or to be learnt from, and learns from it. */
@@ -41,9 +41,9 @@ export async function compressBest(
 ): Promise<PackedPayload | undefined> {
   const tier = codecs.next(payload.bytes);
   const began = performance.now();
-  const { packed, cpuNs } = await compressPayload(payload, tier);
+  const { packed, took } = await compressPayload(payload, tier);
   const wallNs = (performance.now() - began) * 1e6;
-  codecs.learn(tier, payload.bytes, packed?.bytes ?? payload.bytes, { cpuNs: cpuNs ?? wallNs, wallNs });
+  codecs.learn(tier, payload.bytes, packed?.bytes ?? payload.bytes, took ?? { cpuNs: wallNs, wallNs });
   return packed;
 }
 
@@ -57,14 +57,14 @@ async function packSnappy(raw: Buffer, most: number): Promise<Compression> {
 /** Room to compress into; a new buffer each time would cost page faults as long as the compression. */
 const scratch: Buffer[] = [];
 
-async function packZstd(raw: Buffer, most: number): Promise<Compression> {
+async function packZstd(raw: Buffer, most: number, level: number): Promise<Compression> {
   const room = scratch.pop() ?? Buffer.allocUnsafeSlow(MAX_PAYLOAD_BYTES);
   try {
     const target = room.subarray(0, Math.min(most, room.length));
-    const { bytes, cpuNs } = await engine().compress(raw, target, { level: 1 });
-    if (bytes === 0) return { cpuNs };
+    const { bytes, ...took } = await engine().compress(raw, target, { level });
+    if (bytes === 0) return { took };
     const packed = { ...framed(room.subarray(0, bytes)), codec: Codec.zstd, rawBytes: raw.length };
-    return { packed, cpuNs };
+    return { packed, took };
   } finally {
     scratch.push(room);
   }

@@ -2,12 +2,15 @@
 
 import { describe, expect, it } from 'vitest';
 import { CHUNK_HEADROOM_BYTES, engine } from '../../native/index.ts';
+import { CodecChoice } from '../../shared/wire/codec-choice.ts';
 import {
+  compressBest,
   compressPayload,
   decompressPayload,
   detachPayload,
   type PackedPayload,
 } from '../../shared/wire/compression.ts';
+import { LinkRate } from '../../shared/wire/link-rate.ts';
 import { Codec } from '../../shared/wire/messages.ts';
 import { random } from '../support/random.ts';
 
@@ -20,7 +23,10 @@ function payload(data: Buffer) {
   };
 }
 
-async function packed(data: Buffer, tier: 'snappy' | 'zstd1'): Promise<PackedPayload & { wire: Buffer }> {
+async function packed(
+  data: Buffer,
+  tier: 'snappy' | 'zstd1' | 'zstd2',
+): Promise<PackedPayload & { wire: Buffer }> {
   const { packed: result } = await compressPayload(payload(data), tier);
   if (result === undefined) throw new Error('it did not pay, though it must');
   return { ...result, wire: result.buffer.subarray(result.offset, result.offset + result.bytes) };
@@ -31,7 +37,7 @@ function noise(bytes: number): Buffer {
   return Buffer.from(Array.from({ length: bytes }, () => Math.floor(next() * 256)));
 }
 
-describe.each(['snappy', 'zstd1'] as const)('compression of a chunk with %s', (tier) => {
+describe.each(['snappy', 'zstd1', 'zstd2'] as const)('compression of a chunk with %s', (tier) => {
   it('brings back what went in', async () => {
     const data = Buffer.from('the same words over and over '.repeat(1000));
     const { codec, rawBytes, bytes, crc32c, wire } = await packed(data, tier);
@@ -60,6 +66,15 @@ describe.each(['snappy', 'zstd1'] as const)('compression of a chunk with %s', (t
     for (const [i, { codec, rawBytes, wire }] of results.entries()) {
       expect((await decompressPayload(codec, rawBytes, wire)).equals(all[i] ?? Buffer.alloc(0))).toBe(true);
     }
+  });
+});
+
+describe('an epoch of many chunks', () => {
+  it('takes their waiting for each other for no busy processor', async () => {
+    const codecs = new CodecChoice(new LinkRate(1e9));
+    const digits = Buffer.from(noise(256 * 1024).toString('hex'));
+    await Promise.all(Array.from({ length: 64 }, () => compressBest(codecs, payload(digits))));
+    expect(codecs.best).toBe('zstd1');
   });
 });
 
