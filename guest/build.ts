@@ -13,6 +13,7 @@ import { addProgram } from './lay-out.ts';
 import { load } from './load.ts';
 import { database } from './postgres.ts';
 import { services } from './services.ts';
+import { type SteadyLoad, steady } from './steady.ts';
 
 const sourceDir = fileURLToPath(new URL('.', import.meta.url)).replace('/dist/guest/', '/guest/');
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
@@ -46,6 +47,8 @@ export interface GuestWorkload {
   database?: boolean;
   /** fio, run from outside. */
   load?: boolean;
+  /** What the guest does besides, as fast as it can; says "load ready" on the serial line. 'postgres' takes `database`. */
+  steady?: SteadyLoad;
 }
 
 /** Paths of the built guest. Builds what the cache lacks; needs gcc, busybox-static, cpio and, the first time, apt's archive. */
@@ -56,6 +59,7 @@ export async function buildGuest(workload: GuestWorkload = {}, network?: GuestSe
     ...(workload.diskOperationsPerSecond !== undefined ? [disk] : []),
     ...(workload.database ? [database] : []),
     ...(workload.load ? [load] : []),
+    ...(workload.steady ? [steady(workload.steady)] : []),
   ];
   const modules = [...new Set([...MODULES, ...features.flatMap((feature) => feature.modules)])];
   const inputs = [

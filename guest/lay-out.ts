@@ -6,13 +6,20 @@ import { RomulusError } from '../shared/errors.ts';
 import { command } from './command.ts';
 
 /** Compiles NAME.c of guest/ into bin/NAME, statically: the guest has no libraries of its own. */
-export async function addProgram(root: string, sourceDir: string, name: string): Promise<void> {
-  await command('gcc', ['-O2', '-static', '-o', join(root, 'bin', name), join(sourceDir, `${name}.c`)], root);
+export async function addProgram(
+  root: string,
+  sourceDir: string,
+  name: string,
+  libraries: readonly string[] = [],
+): Promise<void> {
+  const [program, source] = [join(root, 'bin', name), join(sourceDir, `${name}.c`)];
+  await command('gcc', ['-O2', '-static', '-o', program, source, ...libraries], root);
 }
 
-export async function addScript(root: string, sourceDir: string, name: string): Promise<void> {
-  await copyFile(join(sourceDir, name), join(root, 'bin', name));
-  await chmod(join(root, 'bin', name), 0o755);
+/** `as`: its name in bin/. */
+export async function addScript(root: string, sourceDir: string, name: string, as = name): Promise<void> {
+  await copyFile(join(sourceDir, name), join(root, 'bin', as));
+  await chmod(join(root, 'bin', as), 0o755);
 }
 
 /** A program of this system into bin/, its libraries to where it looks for them. PREREQUISITE names the package that lacks. */

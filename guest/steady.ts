@@ -1,0 +1,79 @@
+/** Adds to the demo guest a load that never pauses, all of it inside, so that traces of it can be recorded. */
+
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RomulusError } from '../shared/errors.ts';
+import { command } from './command.ts';
+import type { GuestFeature } from './feature.ts';
+import { addProgram, addScript, addSystemProgram } from './lay-out.ts';
+import { POSTGRES_DIR } from './postgres.ts';
+
+export const steadyLoads = [
+  'sqlite',
+  'sqlite-large',
+  'redis',
+  'postgres',
+  'compile',
+  'stencil',
+  'fft',
+] as const;
+export type SteadyLoad = (typeof steadyLoads)[number];
+
+/** What each consists of besides its script: sources of guest/steady/, and how they come into the initramfs. */
+const parts: Record<SteadyLoad, { sources: string[]; add(root: string, sourceDir: string): Promise<void> }> =
+  {
+    sqlite: { sources: ['sqlite.c'], add: addSqlite },
+    'sqlite-large': { sources: ['sqlite.c'], add: addSqlite },
+    redis: {
+      sources: [],
+      async add(root) {
+        await addSystemProgram(root, '/usr/bin/redis-server', 'redis-server');
+        await addSystemProgram(root, '/usr/bin/redis-benchmark', 'redis-tools');
+      },
+    },
+    postgres: {
+      sources: [],
+      async add(root) {
+        await command('ln', ['-sf', 'busybox', join(root, 'bin', 'sleep')], root);
+        await addSystemProgram(root, join(POSTGRES_DIR, 'bin/pgbench'), 'postgresql-15');
+      },
+    },
+    compile: { sources: [], add: addCompiler },
+    stencil: { sources: ['numbers.c'], add: addNumbers },
+    fft: { sources: ['numbers.c'], add: addNumbers },
+  };
+
+/** 'postgres' works on what the feature `database` brings up. */
+export function steady(load: SteadyLoad): GuestFeature {
+  const { sources, add } = parts[load];
+  return {
+    sources: [load, ...sources].map((name) => join('steady', name)),
+    modules: [],
+    async add(root, sourceDir) {
+      const from = join(sourceDir, 'steady');
+      await add(root, from);
+      await addScript(root, from, load, 'steady');
+    },
+  };
+}
+
+async function addSqlite(root: string, from: string): Promise<void> {
+  await access('/usr/include/sqlite3.h').catch((cause) => {
+    throw new RomulusError('PREREQUISITE', 'cannot build the guest: SQLite for programs is not installed', {
+      hint: 'apt-get install libsqlite3-dev',
+      cause,
+    });
+  });
+  await addProgram(root, from, 'sqlite', ['-lsqlite3', '-lm']);
+}
+
+function addNumbers(root: string, from: string): Promise<void> {
+  return addProgram(root, from, 'numbers', ['-lm']);
+}
+
+/** The compiler proper reads preprocessed source, and needs neither headers nor an assembler. */
+async function addCompiler(root: string, from: string): Promise<void> {
+  const cc1 = (await command('gcc', ['-print-prog-name=cc1'], root)).trim();
+  await addSystemProgram(root, cc1, 'gcc');
+  await command('gcc', ['-E', '-o', join(root, 'source.i'), join(from, '../heartbeat.c')], root);
+}
