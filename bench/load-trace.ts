@@ -1,6 +1,7 @@
 /**
  * Boots the demo guest with a load that never pauses and records what it dirties, in epochs of one length after another:
- * npx tsx bench/load-trace.ts sqlite TRACES 100x20 500x8 writes TRACES/sqlite-100.trace.zst (20 epochs of 100 ms) and so on.
+ * npx tsx bench/load-trace.ts sqlite TRACES 100x20 500x8 writes TRACES/sqlite-100.trace.zst (20 epochs of 100 ms) and so on;
+ * --gib 4 does it with a guest of 4 GiB, TRACES/sqlite-4g-100.trace.zst.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -9,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { type RecordResult, recordTrace } from '../cli/record.ts';
 import { buildGuest } from '../guest/build.ts';
 import { buildPostgresDisk } from '../guest/postgres.ts';
@@ -33,8 +35,10 @@ export interface Span {
 
 export interface LoadTraceRequest {
   load: SteadyLoad;
+  /** What the traces are called, unless just like the load. */
+  name?: string;
   memoryMiB: number;
-  /** Directory; each span gets LOAD-EPOCHMS.trace.zst in it. */
+  /** Directory; each span gets NAME-EPOCHMS.trace.zst in it. */
   into: string;
   spans: readonly Span[];
   settleMs?: number;
@@ -43,7 +47,7 @@ export interface LoadTraceRequest {
 
 /** One boot for all spans. Throws PREREQUISITE, or INTERNAL if the load never got ready. */
 export async function recordLoad(request: LoadTraceRequest): Promise<RecordResult[]> {
-  const { load, onProgress } = request;
+  const { load, onProgress, name = load } = request;
   const runDir = mkdtempSync(join(tmpdir(), 'rom-load-'));
   const spec = await describe(request, runDir);
   const source = new QemuSource(spec, { runDir, preloadPath: preloadPath() });
@@ -55,11 +59,9 @@ export async function recordLoad(request: LoadTraceRequest): Promise<RecordResul
     await delay(request.settleMs ?? SETTLE_MS);
     for (const { epochMs, epochs } of request.spans) {
       onProgress(`${epochs} epochs of ${epochMs} ms`);
-      const path = join(request.into, `${load}-${epochMs}.trace.zst`);
+      const path = join(request.into, `${name}-${epochMs}.trace.zst`);
       const signal = new AbortController().signal;
-      results.push(
-        await recordTrace({ source, name: load, epochs, epochMs, path, signal, onProgress: () => {} }),
-      );
+      results.push(await recordTrace({ source, name, epochs, epochMs, path, signal, onProgress: () => {} }));
     }
     await source.detach();
     return results;
@@ -102,21 +104,32 @@ async function untilReady(serialLog: string): Promise<void> {
   }
 }
 
-async function main([load, into, ...spans]: string[]): Promise<void> {
-  if (!steadyLoads.some((known) => known === load) || into === undefined || spans.length === 0) {
+/** "100x20": 20 epochs of 100 ms. */
+function spanOf(text: string): Span | undefined {
+  const [, epochMs, epochs] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? [];
+  return epochMs === undefined ? undefined : { epochMs: Number(epochMs), epochs: Number(epochs) };
+}
+
+async function main(args: string[]): Promise<void> {
+  const options = { gib: { type: 'string', default: '1' } } as const;
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
+  const [word, into, ...rest] = positionals;
+  const load = steadyLoads.find((known) => known === word);
+  const spans = rest.map(spanOf).filter((span) => span !== undefined);
+  const gib = Number(values.gib);
+  const isSound = rest.length > 0 && spans.length === rest.length && gib > 0;
+  if (load === undefined || into === undefined || !isSound) {
     throw new RomulusError(
       'USAGE',
-      `usage: load-trace.ts ${steadyLoads.join('|')} DIRECTORY EPOCHMSxEPOCHS...`,
+      `usage: load-trace.ts ${steadyLoads.join('|')} DIRECTORY MSxEPOCHS... [--gib N]`,
     );
   }
   const results = await recordLoad({
-    load: load as SteadyLoad,
-    memoryMiB: 1024,
+    load,
+    ...(gib !== 1 && { name: `${load}-${gib}g` }),
+    memoryMiB: gib * 1024,
     into,
-    spans: spans.map((span) => {
-      const [epochMs = 0, epochs = 0] = span.split('x').map(Number);
-      return { epochMs, epochs };
-    }),
+    spans,
     onProgress: (line) => console.error(line),
   });
   for (const { path, epochs, epochMs, dirtyPages } of results) {

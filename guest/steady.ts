@@ -13,6 +13,7 @@ export const steadyLoads = [
   'sqlite-large',
   'redis',
   'postgres',
+  'web',
   'compile',
   'stencil',
   'fft',
@@ -34,10 +35,11 @@ const parts: Record<SteadyLoad, { sources: string[]; add(root: string, sourceDir
     postgres: {
       sources: [],
       async add(root) {
-        await command('ln', ['-sf', 'busybox', join(root, 'bin', 'sleep')], root);
+        await addApplets(root, ['sleep']);
         await addSystemProgram(root, join(POSTGRES_DIR, 'bin/pgbench'), 'postgresql-15');
       },
     },
+    web: { sources: [], add: (root) => addApplets(root, ['ip', 'mkdir', 'httpd', 'wget']) },
     compile: { sources: [], add: addCompiler },
     stencil: { sources: ['numbers.c'], add: addNumbers },
     fft: { sources: ['numbers.c'], add: addNumbers },
@@ -65,6 +67,10 @@ async function addSqlite(root: string, from: string): Promise<void> {
     });
   });
   await addProgram(root, from, 'sqlite', ['-lsqlite3', '-lm']);
+}
+
+async function addApplets(root: string, names: readonly string[]): Promise<void> {
+  for (const name of names) await command('ln', ['-sf', 'busybox', join(root, 'bin', name)], root);
 }
 
 function addNumbers(root: string, from: string): Promise<void> {
