@@ -50,7 +50,7 @@ ROMULUS_AVX512 inline uint64_t changed_lines(const PageEncode& in, Ahead& ahead)
   alignas(64) uint8_t masks[kLinesPerPage];
 #pragma GCC unroll 16
   for (uint64_t l = 0; l < kLinesPerPage; l++) {
-    if (l % 2 == 0) ahead.next();  // the other half while changed lines are encoded
+    ahead.next();
     masks[l] = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(in.source + l * kLineBytes),
                                         _mm512_loadu_si512(in.shadow + l * kLineBytes));
   }
