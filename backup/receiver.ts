@@ -183,6 +183,7 @@ export class Receiver {
 
   async #onSync(sync: Sync, standby: Standby): Promise<void> {
     await this.settled();
+    this.#beginEpoch(0); // chunks of an epoch that broke off belong to the lineage that ends
     const disk = await standby.beginSync(sync, this.#term);
     if (disk === undefined) return this.#link.send(Kind.ready, {});
     await this.#link.send(Kind.ready, { disk: disk.answer }, framed(disk.dirtyBits));

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import type { WebSocket } from 'ws';
 import { makeCertificates } from '../cli/certificates.ts';
 import { Capture } from '../primary/epoch/capture.ts';
-import { packEpoch, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
+import { Departure, releaseEpoch, sendEpoch } from '../primary/epoch/outbox.ts';
 import { Session } from '../primary/session.ts';
 import { RomulusError } from '../shared/errors.ts';
 import { Samples } from '../shared/samples.ts';
@@ -107,7 +107,6 @@ export async function benchWire({ epochs = 500, rateMiB = 512 } = {}): Promise<W
 class AgentEnd {
   readonly #session: Session;
   readonly #capture: Capture;
-  readonly #codecs: CodecChoice;
   readonly #acks: { onAck: () => void };
   #epoch = 0;
 
@@ -138,13 +137,12 @@ class AgentEnd {
     await session.beginSync(randomUUID());
     const capture = new Capture(source, { threads: 1, maxSlabs: 16 });
     await capture.takeDirty();
-    return new AgentEnd(session, capture, codecs, acks);
+    return new AgentEnd(session, capture, acks);
   }
 
-  private constructor(session: Session, capture: Capture, codecs: CodecChoice, acks: { onAck: () => void }) {
+  private constructor(session: Session, capture: Capture, acks: { onAck: () => void }) {
     this.#session = session;
     this.#capture = capture;
-    this.#codecs = codecs;
     this.#acks = acks;
   }
 
@@ -156,8 +154,10 @@ class AgentEnd {
       this.#acks.onAck = resolve;
     });
     const began = performance.now();
-    const outgoing = await packEpoch(this.#codecs, this.#capture, checkpoint, began);
-    await sendEpoch(this.#session, 1, outgoing);
+    const departure = new Departure(this.#session, this.#capture, this.#epoch);
+    departure.add(checkpoint.chunks);
+    const outgoing = await departure.packed(checkpoint, began);
+    await departure.commit(1, outgoing);
     await acked;
     const us = (performance.now() - began) * 1000;
     releaseEpoch(this.#capture, outgoing);
@@ -173,15 +173,16 @@ class AgentEnd {
         if (left === 0) resolve();
       };
     });
-    const checkpoint = await this.#capture.checkpoint(this.#epoch + 1, async () => {});
-    const outgoing = await packEpoch(this.#codecs, this.#capture, checkpoint, 0);
+    const first = this.#epoch + 1;
+    const checkpoint = await this.#capture.checkpoint(first, async () => {});
     const began = performance.now();
-    for (let i = 0; i < count; i++) {
-      this.#epoch += 1;
-      // The same absolute values again: applying them twice does no harm, and encoding is not what is measured.
-      const same = { ...outgoing, epoch: this.#epoch };
-      await sendEpoch(this.#session, 1, same);
-    }
+    const departure = new Departure(this.#session, this.#capture, first);
+    departure.add(checkpoint.chunks);
+    const outgoing = await departure.packed(checkpoint, began);
+    await departure.commit(1, outgoing);
+    // The same absolute values again: applying them twice does no harm, and encoding is not what is measured.
+    for (this.#epoch = first + 1; this.#epoch < first + count; this.#epoch++)
+      await sendEpoch(this.#session, 1, { ...outgoing, epoch: this.#epoch });
     await acked;
     const ms = performance.now() - began;
     releaseEpoch(this.#capture, outgoing);

@@ -7,7 +7,7 @@ import type { DiskStream } from '../output/disk.ts';
 import type { OutputGate } from '../output/gate.ts';
 import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk } from './capture.ts';
-import { type OutgoingEpoch, packEpoch, sendEpoch, sendThrough } from './outbox.ts';
+import { Departure, type OutgoingEpoch, sendThrough } from './outbox.ts';
 import type { Pacer } from './pacer.ts';
 import type { EpochWindow } from './window.ts';
 
@@ -53,15 +53,15 @@ export async function runEpochs(context: LoopContext): Promise<void> {
       context.onCaptured();
       pacer.done(capturedAtMs, checkpoint.times.pauseMs, window.size + 1);
       meters.captured(checkpoint, began);
+      const departure = new Departure(session, capture, epoch);
+      departure.add(checkpoint.chunks);
       const disk = context.disk?.collect((payload) => session.sendChunk(epoch, Region.disk, payload));
-      const outgoing = await packEpoch(session.codecs, capture, checkpoint, capturedAtMs, disk).catch(
-        (thrown) => {
-          capture.intact = false; // memory was encoded, and its epoch cannot be sent without the disk's part
-          throw thrown;
-        },
-      );
+      const outgoing = await departure.packed(checkpoint, capturedAtMs, disk).catch((thrown) => {
+        capture.intact = false; // memory was encoded, and its epoch cannot be sent without the disk's part
+        throw thrown;
+      });
       window.add(outgoing);
-      sending = sendEpoch(session, term, outgoing).catch(() => {}); // the session reports its own end
+      sending = departure.commit(term, outgoing).catch(() => {}); // the session reports its own end
       context.onEpoch({
         epoch,
         beganMs: round(began),

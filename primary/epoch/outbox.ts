@@ -47,20 +47,59 @@ async function pack(codecs: CodecChoice, capture: Capture, chunk: CapturedChunk)
   return { region: chunk.region, payload };
 }
 
-/** Packs an epoch whole, its part of the disk included. Bytes count what stays in memory until the acknowledgement. */
-export async function packEpoch(
-  codecs: CodecChoice,
-  capture: Capture,
-  checkpoint: Checkpoint,
-  capturedAtMs: number,
-  disk?: Promise<DiskEpoch>,
-): Promise<OutgoingEpoch> {
-  const chunks = await Promise.all(checkpoint.chunks.map((chunk) => pack(codecs, capture, chunk)));
-  const changes = await disk;
-  for (const payload of changes?.kept ?? []) chunks.push({ region: Region.disk, payload });
-  checkpoint.spilledChunks += changes?.spilledChunks ?? 0;
-  const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.bytes, 0);
-  return { epoch: checkpoint.epoch, bytes, capturedAtMs, checkpoint, chunks };
+/**
+ * One epoch on its way out: its chunks are packed at once and each is sent, in order, as soon as it is packed, while those
+ * behind it are still being compressed. The backup takes none of it for an epoch before the commit.
+ */
+export class Departure {
+  readonly #session: Session;
+  readonly #capture: Capture;
+  readonly #epoch: Epoch;
+  readonly #packing: Promise<PackedChunk>[] = [];
+  /** Of what the kernel has not taken yet; the session itself reports its end. */
+  readonly #sends: Promise<void>[] = [];
+  /** Resolves when everything added so far was handed to the socket. */
+  #handedOver: Promise<void> = Promise.resolve();
+
+  constructor(session: Session, capture: Capture, epoch: Epoch) {
+    this.#session = session;
+    this.#capture = capture;
+    this.#epoch = epoch;
+  }
+
+  add(chunks: readonly CapturedChunk[]): void {
+    for (const chunk of chunks) this.#send(pack(this.#session.codecs, this.#capture, chunk));
+  }
+
+  /** Resolves when all of it is packed, the epoch's part of the disk included. Bytes count what stays in memory until the acknowledgement. */
+  async packed(
+    checkpoint: Checkpoint,
+    capturedAtMs: number,
+    disk?: Promise<DiskEpoch>,
+  ): Promise<OutgoingEpoch> {
+    const changes = await disk;
+    for (const payload of changes?.kept ?? []) this.#send(Promise.resolve({ region: Region.disk, payload }));
+    checkpoint.spilledChunks += changes?.spilledChunks ?? 0;
+    const chunks = await Promise.all(this.#packing);
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.bytes, 0);
+    return { epoch: this.#epoch, bytes, capturedAtMs, checkpoint, chunks };
+  }
+
+  /** Sends the commit behind all the rest. Rejects once the session has ended. */
+  async commit(term: number, outgoing: OutgoingEpoch): Promise<void> {
+    await this.#handedOver;
+    await Promise.all([...this.#sends, sendCommit(this.#session, term, outgoing)]);
+  }
+
+  #send(packing: Promise<PackedChunk>): void {
+    this.#packing.push(packing);
+    this.#handedOver = Promise.all([packing, this.#handedOver]).then(([{ region, payload }]) => {
+      const sending = this.#session.sendChunk(this.#epoch, region, payload);
+      sending.catch(() => {}); // commit() tells, which may come later
+      this.#sends.push(sending);
+    });
+    this.#handedOver.catch(() => {}); // packed() tells of a chunk that could not be packed
+  }
 }
 
 /** Sends chunks that must not stay in memory, and resolves when all their slabs are free. */
@@ -82,26 +121,30 @@ export async function sendThrough(
   );
 }
 
-/** Hands an epoch to the socket, commit last. Rejections are the session's end, which it reports itself. */
+/** Hands an epoch to the socket once more, commit last. Rejections are the session's end, which it reports itself. */
 export async function sendEpoch(session: Session, term: number, outgoing: OutgoingEpoch): Promise<void> {
-  const { checkpoint, chunks, epoch } = outgoing;
+  const { chunks, epoch } = outgoing;
   const sends = chunks.map(({ region, payload }) => session.sendChunk(epoch, region, payload));
+  sends.push(sendCommit(session, term, outgoing));
+  await Promise.all(sends);
+}
+
+function sendCommit(session: Session, term: number, outgoing: OutgoingEpoch): Promise<void> {
+  const { checkpoint, chunks, epoch } = outgoing;
   crashPoint('primary.chunks-sent');
   outgoing.commitSentMs = engine().bootTimeMs();
-  sends.push(
-    session.sendCommit({
-      term,
-      epoch,
-      previous: epoch - 1,
-      sentMs: outgoing.commitSentMs,
-      chunks: chunks.length + checkpoint.spilledChunks,
-      stateBytes: checkpoint.stateBytes,
-      digest: checkpoint.digest,
-      stateDigest: checkpoint.stateDigest,
-    }),
-  );
+  const sending = session.sendCommit({
+    term,
+    epoch,
+    previous: epoch - 1,
+    sentMs: outgoing.commitSentMs,
+    chunks: chunks.length + checkpoint.spilledChunks,
+    stateBytes: checkpoint.stateBytes,
+    digest: checkpoint.digest,
+    stateDigest: checkpoint.stateDigest,
+  });
   crashPoint('primary.commit-sent');
-  await Promise.all(sends);
+  return sending;
 }
 
 /** The epoch is acknowledged or given up: its slabs go back. */
