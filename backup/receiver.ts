@@ -29,7 +29,7 @@ import type { Standby } from './standby.ts';
 
 /** Committed epochs that may wait to be applied; beyond, acknowledgements wait and the primary's window closes. */
 const MAX_UNAPPLIED_EPOCHS = 16;
-/** Chunks decompressed and checked at once: as many as there are threads for it. */
+/** Chunks decompressed, checked and written at once: as many as there are threads for it. */
 const MAX_CHECKED_AT_ONCE = 4;
 /** At most so often a chunk counts as a sign of life. */
 const CHUNK_HEARD_MS = 20;
@@ -207,9 +207,10 @@ export class Receiver {
       );
     }
     if (chunk.epoch !== this.#stagedEpoch) this.#beginEpoch(chunk.epoch);
-    image.journal.append(chunk.epoch, frame.message);
+    const written = image.journal.append(chunk.epoch, frame.message);
+    written.catch(() => {}); // stage() tells
     this.#stagedChunks += 1;
-    const checked = image.stage(this.#staged, chunk, frame.payload);
+    const checked = image.stage(this.#staged, chunk, frame.payload, written);
     this.#checking.add(checked);
     checked.then(
       () => this.#checking.delete(checked),
@@ -254,7 +255,8 @@ export class Receiver {
     await Promise.all(this.#checking);
     await standby.ready();
     if (this.#link.closed) return; // the journal was closed meanwhile, or is the promoted guest's past
-    image.journal.append(commit.epoch, frame.message);
+    await image.journal.append(commit.epoch, frame.message);
+    if (this.#link.closed) return;
     crashPoint('backup.before-commit');
     image.commit(commit.epoch);
     crashPoint('backup.committed');

@@ -11,9 +11,11 @@ import {
   readSync,
   renameSync,
   rmSync,
+  write,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ioError } from '../../shared/durable-file.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import type { Epoch } from '../../shared/vm.ts';
@@ -26,6 +28,20 @@ const COMMITTED = /^epoch-(\d+)\.committed$/;
 /** `memory`: survives the agent. `disk`: fsynced before the acknowledgement, survives the host. */
 export type Durability = 'memory' | 'disk';
 
+/** A frame this long is written on another thread, beside what is received meanwhile, unless it is the first: few epochs have more. */
+const MIN_ASIDE_BYTES = 256 * 1024;
+
+const writeAside = promisify(write);
+
+/** The file of the epoch that is coming in. */
+interface StagedFile {
+  epoch: Epoch;
+  fd: number;
+  bytes: number;
+  /** Frames being written aside: the file must stay open until they are. */
+  writing: Set<Promise<unknown>>;
+}
+
 /** Kept to be written over, together: as much as is staged while earlier epochs wait to be applied. */
 const MAX_SPARES = 16;
 const MAX_SPARE_BYTES = 16 * 1024 * 1024;
@@ -33,7 +49,7 @@ const MAX_SPARE_BYTES = 16 * 1024 * 1024;
 export class Journal {
   readonly #dir: string;
   readonly #durability: Durability;
-  #staged: { epoch: Epoch; fd: number; bytes: number } | undefined;
+  #staged: StagedFile | undefined;
   /** Bytes of committed epochs. */
   readonly #committed = new Map<Epoch, number>();
   /** Files that have served and are written over: giving tmpfs pages back and asking for others takes longer than the copy. */
@@ -45,24 +61,49 @@ export class Journal {
     this.#durability = durability;
   }
 
-  /** Appends one frame of the epoch being staged; throws IMAGE_FULL or IMAGE_IO, and the epoch is then given up. */
-  append(epoch: Epoch, message: Buffer): void {
+  /**
+   * Appends one frame of the epoch being staged; resolves when it is written, until when it must stay as it is. Throws or
+   * rejects with IMAGE_FULL or IMAGE_IO, and the epoch is then given up.
+   */
+  append(epoch: Epoch, message: Buffer): Promise<void> {
     try {
       if (this.#staged?.epoch !== epoch) {
         this.abort();
-        this.#staged = { epoch, fd: this.#open(epoch), bytes: 0 };
+        this.#staged = { epoch, fd: this.#open(epoch), bytes: 0, writing: new Set() };
       }
-      for (let done = 0; done < message.length; ) done += writeSync(this.#staged.fd, message, done);
-      this.#staged.bytes += message.length;
+      const file = this.#staged;
+      const at = file.bytes;
+      file.bytes += message.length;
+      if (at > 0 && message.length >= MIN_ASIDE_BYTES) return this.#appendAside(file, message, at);
+      for (let done = 0; done < message.length; )
+        done += writeSync(file.fd, message, done, message.length - done, at + done);
+      return Promise.resolve();
     } catch (cause) {
-      this.abort();
-      throw ioError(`cannot stage epoch ${epoch} in ${this.#dir}`, cause);
+      throw this.#failed(epoch, cause);
     }
   }
 
-  /** The commit record: from the rename on, the epoch counts. */
+  async #appendAside(file: StagedFile, message: Buffer, at: number): Promise<void> {
+    try {
+      for (let done = 0; done < message.length; ) {
+        const writing = writeAside(file.fd, message, done, message.length - done, at + done);
+        file.writing.add(writing);
+        done += (await writing.finally(() => file.writing.delete(writing))).bytesWritten;
+      }
+    } catch (cause) {
+      throw this.#failed(file.epoch, cause);
+    }
+  }
+
+  #failed(epoch: Epoch, cause: unknown): RomulusError {
+    if (this.#staged?.epoch === epoch) this.abort();
+    return ioError(`cannot stage epoch ${epoch} in ${this.#dir}`, cause);
+  }
+
+  /** The commit record: from the rename on, the epoch counts. Every append() to it must have resolved. */
   commit(epoch: Epoch): void {
-    if (this.#staged?.epoch !== epoch) throw new RomulusError('INTERNAL', `epoch ${epoch} is not staged`);
+    if (this.#staged?.epoch !== epoch || this.#staged.writing.size > 0)
+      throw new RomulusError('INTERNAL', `epoch ${epoch} is not staged`);
     const { fd, bytes } = this.#staged;
     try {
       ftruncateSync(fd, bytes); // a longer epoch may have had this file before
@@ -80,9 +121,12 @@ export class Journal {
   /** Drops what is staged and not committed. */
   abort(): void {
     if (this.#staged === undefined) return;
-    closeSync(this.#staged.fd);
-    rmSync(this.#path(this.#staged.epoch, 'part'), { force: true });
+    const { epoch, fd, writing } = this.#staged;
     this.#staged = undefined;
+    rmSync(this.#path(epoch, 'part'), { force: true });
+    // Another file could get the number of a closed one while something is still being written to it.
+    if (writing.size === 0) closeSync(fd);
+    else void Promise.allSettled(writing).then(() => closeSync(fd));
   }
 
   /** The image holds this epoch: its file has served. */

@@ -9,7 +9,15 @@ import { RomulusError } from '../../shared/errors.ts';
 import { MAX_PAYLOAD_BYTES, MAX_STATE_BYTES } from '../../shared/limits.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import { decompressPayload } from '../../shared/wire/compression.ts';
-import { type Commit, digestHex, Kind, parseChunk, parseCommit, Region } from '../../shared/wire/messages.ts';
+import {
+  type Commit,
+  digestHex,
+  Kind,
+  parseChunk,
+  parseCommit,
+  Region,
+  type RegionId,
+} from '../../shared/wire/messages.ts';
 import { releaseMessage } from '../../shared/wire/slabs.ts';
 import type { StandbyDisk } from '../disk.ts';
 import type { EpochListener, FollowedImage, HeldImage } from './followed-image.ts';
@@ -170,12 +178,22 @@ export class StandbyImage implements FollowedImage {
 
   /**
    * Decompresses and checks one chunk; throws before anything is written if it would not decode within the image. The
-   * memory of the message is then the image's, which gives it back.
+   * memory of the message is then the image's, which gives it back, but not before `written`: it is in the journal.
    */
-  async stage(into: StagedEpoch, chunk: ReturnType<typeof parseChunk>, payload: Buffer): Promise<void> {
+  async stage(
+    into: StagedEpoch,
+    chunk: ReturnType<typeof parseChunk>,
+    payload: Buffer,
+    written?: Promise<void>,
+  ): Promise<void> {
     const decoded = await decompressPayload(chunk.codec, chunk.rawBytes, payload);
+    await this.#expect(into, chunk.region, decoded);
+    await written;
     if (decoded !== payload) releaseMessage(payload);
-    if (chunk.region === Region.disk) {
+  }
+
+  async #expect(into: StagedEpoch, region: RegionId, decoded: Buffer): Promise<void> {
+    if (region === Region.disk) {
       if (this.disk === undefined)
         throw new RomulusError('WIRE_FRAME', 'a chunk of a disk this guest does not have');
       await this.disk.expect(decoded);
@@ -185,7 +203,7 @@ export class StandbyImage implements FollowedImage {
       else into.disk.push(decoded);
       return;
     }
-    const memory = chunk.region === Region.ram ? this.#ram : this.#state;
+    const memory = region === Region.ram ? this.#ram : this.#state;
     if (memory === undefined) throw new RomulusError('INTERNAL', 'no image is open');
     try {
       // Space is taken before the epoch is acknowledged: what was acknowledged must not fail for want of it.
@@ -197,7 +215,7 @@ export class StandbyImage implements FollowedImage {
         cause,
       });
     }
-    (chunk.region === Region.ram ? into.ram : into.state).push(decoded);
+    (region === Region.ram ? into.ram : into.state).push(decoded);
   }
 
   /** Pre-copy: applied at once, while the image is not promotable. */

@@ -14,6 +14,8 @@ const MIN_BEAT_INTERVAL_MS = 20;
 export const LINK_PATIENCE = 3;
 /** Beats within the silence that counts as loss. */
 const BEATS_PER_SILENCE = 8;
+/** A shorter frame waits for others sent in the same turn; the peer may be at work on a longer one before those are made. */
+const LONG_FRAME_BYTES = 64 * 1024;
 /** Received and not yet handled bytes at which reading from the socket stops, so that TCP slows the sender. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 
@@ -49,7 +51,7 @@ export class Link {
   #endBeats: () => void;
   sentBytes = 0;
 
-  /** `stream` is what the socket writes to, where that is known: frames sent in one turn then leave by one system call. */
+  /** `stream` is what the socket writes to, where that is known: short frames sent in one turn then leave by one system call. */
   constructor(
     socket: WebSocket,
     silenceMs: number,
@@ -104,7 +106,7 @@ export class Link {
     if (this.closed) return Promise.reject(new RomulusError('PEER_UNREACHABLE', 'the connection is closed'));
     const frame = encodeFrame(kind, this.#sent++, head, payload);
     this.sentBytes += frame.length;
-    this.#cork();
+    if (frame.length < LONG_FRAME_BYTES) this.#cork();
     return new Promise((resolve, reject) => {
       this.#socket.send(frame, (error) => {
         if (error)

@@ -70,9 +70,9 @@ describe("a standby's disk", () => {
       payload.writeBigUInt64LE(0n, 16);
       const chunk: Chunk = { epoch: 1, region: Region.disk, codec: Codec.none, rawBytes: payload.length };
       await image.stage(staged, chunk, payload);
-      image.journal.append(1, encodeFrame(Kind.chunk, i, chunk, framed(payload)));
+      await image.journal.append(1, encodeFrame(Kind.chunk, i, chunk, framed(payload)));
     }
-    image.journal.append(1, encodeFrame(Kind.commit, PIECES, commit));
+    await image.journal.append(1, encodeFrame(Kind.commit, PIECES, commit));
     image.commit(1);
     return staged;
   }
