@@ -28,8 +28,11 @@ const EXPLORE_EVERY = 32;
 const FASTER_AT_MOST = 4;
 /** Another tier must be faster by this factor before it takes over, so that noise does not make the choice swing. */
 const HYSTERESIS = 1.25;
-/** Compressing must gain at least this factor, or the processor is left to others: floating point saves a tenth at most. */
-const WORTH_A_PROCESSOR = 1.1;
+/**
+ * A byte saved may cost a processor so many times the time that the link takes for a byte, however many processors share
+ * the work: floating point, of which a tenth can be saved, costs more, and the processors are left to others.
+ */
+const MAX_PROCESSOR_PER_LINK_TIME = 4 / 3;
 /**
  * Below this rate of the link the few bytes that words save over bytes, once zstd has both, are worth the time they cost: on
  * deltas of server guests 1 to 12 % fewer bytes for 15 to 40 % more time.
@@ -67,12 +70,16 @@ export class CodecChoice {
 
   /** The tier with the shortest time to compress and send a byte. */
   get best(): Tier {
-    const tiers = this.#tiers;
+    const tiers = this.#tiers.filter((tier) => this.#isThrifty(tier));
     const cheapest = tiers.reduce((best, tier) => (this.#costNs(tier) < this.#costNs(best) ? tier : best));
     if (this.#tier === undefined || !tiers.includes(this.#tier)) this.#tier = cheapest;
-    const margin = cheapest === 'none' ? 1 : HYSTERESIS;
-    if (this.#costNs(this.#tier) >= this.#costNs(cheapest) * margin) this.#tier = cheapest;
+    if (this.#costNs(this.#tier) >= this.#costNs(cheapest) * HYSTERESIS) this.#tier = cheapest;
     return this.#tier;
+  }
+
+  #isThrifty(tier: Tier): boolean {
+    const { ratio, nsPerByte } = this.#experience[tier];
+    return nsPerByte <= (1 - ratio) * this.#linkNs * MAX_PROCESSOR_PER_LINK_TIME;
   }
 
   /** Those this link is fit for. */
@@ -134,8 +141,7 @@ export class CodecChoice {
   #costNs(tier: Tier): number {
     const { ratio, nsPerByte } = this.#experience[tier];
     const compressNs = (nsPerByte * Math.min(...this.#slowdowns)) / this.#atOnce;
-    const isPlain = tier === 'none';
-    return compressNs + (isPlain ? this.#linkNs / WORTH_A_PROCESSOR : ratio * this.#linkNs);
+    return compressNs + ratio * this.#linkNs;
   }
 
   /** Time of a byte on the link. */
