@@ -115,6 +115,8 @@ export class Receiver {
     switch (frame.kind) {
       case Kind.sync:
         return this.#onSync(parseSync(frame.head), this.#standby);
+      case Kind.copied:
+        return this.#link.send(Kind.ready, {}); // frames are handled one after the other, pre-copy until it is applied
       case Kind.chunk:
         return this.#onChunk(frame, this.#standby.image);
       case Kind.commit:

@@ -138,16 +138,26 @@ export class Session {
    * backup says of its own: its pair, and its dirty map.
    */
   async beginSync(lineage: string, disk?: DiskOffer): Promise<{ disk?: DiskAnswer; dirtyBits: Buffer }> {
+    const frame = await this.#untilReady(Kind.sync, { lineage, ...(disk && { disk }) });
+    const answer = parseDiskAnswer(frame.head.disk);
+    return { ...(answer && { disk: answer }), dirtyBits: Buffer.from(frame.payload) };
+  }
+
+  /** Resolves when everything sent so far of the initial copy is in the image: nothing is on its way before what comes next. */
+  async copied(): Promise<void> {
+    await this.#untilReady(Kind.copied, {});
+  }
+
+  async #untilReady(kind: number, head: object): Promise<Frame> {
     const ready = new Promise<Frame | undefined>((resolve) => {
       this.#onReady = resolve;
     });
-    await this.#link.send(Kind.sync, { lineage, ...(disk && { disk }) });
+    await this.#link.send(kind, head);
     const frame = await ready;
     this.#onReady = undefined;
     if (this.#link.closed || frame === undefined)
       throw new RomulusError('PEER_UNREACHABLE', 'connection lost while the backup made its image');
-    const answer = parseDiskAnswer(frame.head.disk);
-    return { ...(answer && { disk: answer }), dirtyBits: Buffer.from(frame.payload) };
+    return frame;
   }
 
   /** Resolves when the kernel took the chunk; until then its buffer must not change. */

@@ -43,6 +43,8 @@ export async function precopy(
       if (round === 1) progress.percent = Math.floor(100 * (1 - capture.dirty.count() / totalPages));
     }, session.codecs.grain);
     progress.percent = 100;
+    // What still lay in buffers would hold the first epoch up, and the guest's output with it.
+    await session.copied();
     await capture.takeDirty();
     if (changedPages <= FEW_PAGES || round >= MAX_ROUNDS || changedPages > before * CONVERGING_SHARE) return;
     before = changedPages;

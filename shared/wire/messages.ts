@@ -28,6 +28,7 @@ export const Kind = {
   answer: 11,
   renew: 12,
   handOver: 13,
+  copied: 14,
 } as const;
 
 export const Region = { ram: 0, state: 1, disk: 2 } as const;
