@@ -1,6 +1,6 @@
 /** How a feature's files come into the initramfs: programs of ours, scripts, and Debian's programs with their libraries. */
 
-import { chmod, copyFile, mkdir } from 'node:fs/promises';
+import { access, chmod, copyFile, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RomulusError } from '../shared/errors.ts';
 import { command } from './command.ts';
@@ -24,16 +24,22 @@ export async function addScript(root: string, sourceDir: string, name: string, a
 
 /** A program of this system into bin/, its libraries to where it looks for them. PREREQUISITE names the package that lacks. */
 export async function addSystemProgram(root: string, program: string, packageName: string): Promise<void> {
+  await requireFile(program, packageName);
   for (const path of [program, ...(await librariesOf(program, root))]) {
     const place = join(root, path === program ? join('bin', basename(program)) : path);
     await mkdir(dirname(place), { recursive: true });
-    await copyFile(path, place).catch((cause) => {
-      throw new RomulusError('PREREQUISITE', `cannot build the demo guest: ${path} is not installed`, {
-        hint: `apt-get install ${packageName}`,
-        cause,
-      });
-    });
+    await copyFile(path, place);
   }
+}
+
+/** Throws PREREQUISITE, naming the package, for a file that this system lacks. */
+export async function requireFile(path: string, packageName: string): Promise<void> {
+  await access(path).catch((cause) => {
+    throw new RomulusError('PREREQUISITE', `cannot build the demo guest: ${path} is not installed`, {
+      hint: `apt-get install ${packageName}`,
+      cause,
+    });
+  });
 }
 
 /** Absolute paths, the dynamic loader among them; copyFile follows their links. */

@@ -1,11 +1,9 @@
 /** Adds to the demo guest a load that never pauses, all of it inside, so that traces of it can be recorded. */
 
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RomulusError } from '../shared/errors.ts';
 import { command } from './command.ts';
 import type { GuestFeature } from './feature.ts';
-import { addProgram, addScript, addSystemProgram } from './lay-out.ts';
+import { addProgram, addScript, addSystemProgram, requireFile } from './lay-out.ts';
 import { POSTGRES_DIR } from './postgres.ts';
 
 export const steadyLoads = [
@@ -19,6 +17,9 @@ export const steadyLoads = [
   'fft',
 ] as const;
 export type SteadyLoad = (typeof steadyLoads)[number];
+
+/** Comes with Debian's libsqlite3-dev, beside the library itself. */
+export const SQLITE_HEADER = '/usr/include/sqlite3.h';
 
 /** What each consists of besides its script: sources of guest/steady/, and how they come into the initramfs. */
 const parts: Record<SteadyLoad, { sources: string[]; add(root: string, sourceDir: string): Promise<void> }> =
@@ -60,12 +61,7 @@ export function steady(load: SteadyLoad): GuestFeature {
 }
 
 async function addSqlite(root: string, from: string): Promise<void> {
-  await access('/usr/include/sqlite3.h').catch((cause) => {
-    throw new RomulusError('PREREQUISITE', 'cannot build the guest: SQLite for programs is not installed', {
-      hint: 'apt-get install libsqlite3-dev',
-      cause,
-    });
-  });
+  await requireFile(SQLITE_HEADER, 'libsqlite3-dev');
   await addProgram(root, from, 'sqlite', ['-lsqlite3', '-lm']);
 }
 
