@@ -53,10 +53,13 @@ export type DeltaMethod =
   | 'romulus'
   | 'romulus-words'
   | 'romulus+snappy'
+  | 'romulus+copies'
   | 'romulus+zstd1'
+  | 'romulus+copies+zstd1'
   | 'romulus+zstd-fast3'
   | 'romulus-words+zstd1'
   | 'romulus-words+zstd2'
+  | 'romulus-words+copies+zstd1'
   | 'romulus-words+zstd1long'
   | 'romulus-words+zstd3';
 

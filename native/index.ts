@@ -66,6 +66,12 @@ export interface EncodeResult {
   deltaPages: number;
   changedWords: number;
   payloadBytes: number;
+  /** Pages with words that were sent as copies of what stands elsewhere, in how many runs, and how many of their words changed. */
+  copiedPages: number;
+  copyRuns: number;
+  copiedWords: number;
+  /** Looking for copies, the time of all threads together. */
+  copiesNs: number;
   scanNs: number;
   encodeNs: number;
 }
@@ -89,8 +95,15 @@ export interface EncoderOptions {
 
 /** Compares dirty pages with the shadow copy in 8-byte words and encodes what changed (FITDOC, J. Supercomputing 2015). */
 export interface Encoder {
-  /** Encodes pages set in `dirty`, clears their bits, updates the shadow. One call at a time. */
-  encode(dirty: DirtyBitmap, grain?: Grain): Promise<EncodeResult>;
+  /**
+   * Encodes pages set in `dirty`, clears their bits, updates the shadow. One call at a time. With `copies`, what the shadow has
+   * elsewhere is named and not sent: all chunks until one call is complete must then be applied together (FORMAT.md).
+   */
+  encode(dirty: DirtyBitmap, grain?: Grain, copies?: boolean): Promise<EncodeResult>;
+  /** Looks at some `pages` pages more of the shadow, so that they are found as what may be copied; false once all were. One call at a time. */
+  noteShadow(pages: number): Promise<boolean>;
+  /** Memory of the index that copies are found by, 0 while there is none. */
+  readonly indexBytes: number;
   release(slab: number): void;
   readonly freeSlabs: number;
   /** Incremental digest of what was encoded; of a full shadow, equal to digestOf(shadow): see native/engine/digest.h. */
@@ -283,7 +296,9 @@ export interface NativeEngine {
   checkPayload(payload: Uint8Array, pages: number): number;
   /** checkPayload() within a sparse memory, and takes space for the pages it will write; throws `code` EBADMSG or ENOSPC. */
   reservePayload(memory: Memory, payload: Uint8Array): number;
-  /** Applies decoded payloads to memory, in parallel; payloads of one call must name disjoint pages. Applying twice does no harm. */
+  /** Whether checked payloads may be one epoch; throws `code` EBADMSG. */
+  checkEpoch(payloads: Uint8Array[]): void;
+  /** Applies the decoded payloads of an epoch to memory, in parallel; they must name disjoint pages. Applying twice does no harm. */
   applyPayloads(memory: Memory, payloads: Uint8Array[], threads: number): Promise<ApplyResult>;
   /** Digest of a whole range, a full parallel pass. An all-zero range has digest 0. */
   digestOf(memory: Memory, threads: number): Promise<bigint>;

@@ -55,9 +55,9 @@ Method xbzrle(XbzrleEncode encode, bool cached) {
   };
 }
 
-Sizes encode_epoch(Replica& replica, Grain grain, std::vector<Chunk>& chunks) {
+Sizes encode_epoch(Replica& replica, Grain grain, std::vector<Chunk>& chunks, bool copies = false) {
   EncodeOutcome outcome;
-  if (!replica.encoder.encode(replica.dirty, grain, outcome).ok()) return {};
+  if (!replica.encoder.encode(replica.dirty, grain, outcome, copies).ok()) return {};
   chunks = std::move(outcome.chunks);
   return {outcome.payload_bytes, outcome.payload_bytes};
 }
@@ -66,10 +66,10 @@ void release(Replica& replica, const std::vector<Chunk>& chunks) {
   for (const Chunk& chunk : chunks) replica.slabs.release(chunk.slab);
 }
 
-Method romulus_plain(Grain grain) {
-  return [grain](Replica& replica, const TraceEpoch&) {
+Method romulus_plain(Grain grain, bool copies = false) {
+  return [grain, copies](Replica& replica, const TraceEpoch&) {
     std::vector<Chunk> chunks;
-    const Sizes sizes = encode_epoch(replica, grain, chunks);
+    const Sizes sizes = encode_epoch(replica, grain, chunks, copies);
     release(replica, chunks);
     return sizes;
   };
@@ -78,10 +78,10 @@ Method romulus_plain(Grain grain) {
 /** Agents send a payload as it is unless compressing it leaves less than this (shared/wire/compression.ts). */
 constexpr double kWorthwhileShare = 0.9;
 
-Method romulus_zstd(Grain grain, CompressOptions options) {
-  return [options, grain, out = std::vector<uint8_t>(1 << 21)](Replica& replica, const TraceEpoch&) mutable {
+Method romulus_zstd(Grain grain, CompressOptions options, bool copies = false) {
+  return [options, grain, copies, out = std::vector<uint8_t>(1 << 21)](Replica& replica, const TraceEpoch&) mutable {
     std::vector<Chunk> chunks;
-    Sizes sizes = encode_epoch(replica, grain, chunks);
+    Sizes sizes = encode_epoch(replica, grain, chunks, copies);
     sizes.wire_bytes = 0;
     for (const Chunk& chunk : chunks) {
       const std::span<const uint8_t> payload(replica.slabs.payload(chunk.slab), chunk.payload_bytes);
@@ -140,14 +140,11 @@ void report(const Trace& trace, const char* method, uint32_t threads, const Size
       .field("gbPerCpuS", static_cast<double>(raw) / static_cast<double>(times.cpu_ns));
 }
 
-void measure(const Trace& trace, Replica& replica, const char* name, uint32_t threads, uint32_t rounds,
-             const Method& method, Rows& rows) {
-  std::vector<Times> runs;
-  Sizes sizes;
-  for (uint32_t round = 0; round < rounds; round++) {
+/** One round over all epochs; what it took and sent in those that count. */
+std::pair<Times, Sizes> run(const Trace& trace, Replica& replica, const Method& method) {
     replica.rewind(trace);
     Times times;
-    sizes = {};
+    Sizes sizes;
     for (const TraceEpoch& epoch : trace.epochs()) {
       Trace::advance(replica.memory, epoch);
       replica.mark_dirty(epoch);
@@ -164,9 +161,33 @@ void measure(const Trace& trace, Replica& replica, const char* name, uint32_t th
       replica.catch_up(epoch);
       replica.dirty.clear();
     }
+    return {times, sizes};
+}
+
+void measure(const Trace& trace, Replica& replica, const char* name, uint32_t threads, uint32_t rounds,
+             const Method& method, Rows& rows) {
+  std::vector<Times> runs;
+  Sizes sizes;
+  for (uint32_t round = 0; round < rounds; round++) {
+    const auto [times, got] = run(trace, replica, method);
     runs.push_back(times);
+    sizes = got;
   }
   report(trace, name, threads, sizes, median(runs), rows);
+}
+
+/** Each round with an encoder of its own, which has seen no page and noted no place. */
+void measure_copies(const Trace& trace, const char* name, uint32_t rounds, const Method& method, Rows& rows) {
+  std::vector<Times> runs;
+  Sizes sizes;
+  for (uint32_t round = 0; round < rounds; round++) {
+    Replica replica(trace, 1);
+    if (!replica.ready) return;
+    const auto [times, got] = run(trace, replica, method);
+    runs.push_back(times);
+    sizes = got;
+  }
+  report(trace, name, 1, sizes, median(runs), rows);
 }
 
 }  // namespace
@@ -196,6 +217,9 @@ void bench_delta(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
     if (replica.ready) measure(trace, replica, "romulus", threads, rounds, romulus_plain(Grain::bytes), rows);
   }
   measure(trace, single, "romulus+zstd1", 1, rounds, romulus_zstd(Grain::bytes, {.level = 1}), rows);
+  measure_copies(trace, "romulus+copies", rounds, romulus_plain(Grain::bytes, true), rows);
+  measure_copies(trace, "romulus+copies+zstd1", rounds, romulus_zstd(Grain::bytes, {.level = 1}, true), rows);
+  measure_copies(trace, "romulus-words+copies+zstd1", rounds, romulus_zstd(Grain::words, {.level = 1}, true), rows);
   measure(trace, single, "romulus-words+zstd1", 1, rounds, romulus_zstd(Grain::words, {.level = 1}), rows);
   measure(trace, single, "romulus-words+zstd2", 1, rounds, romulus_zstd(Grain::words, {.level = 2}), rows);
   measure(trace, single, "romulus-words+zstd1long", 1, rounds, romulus_zstd(Grain::words, {.level = 1, .long_window = true}), rows);
@@ -228,7 +252,7 @@ void bench_apply(const Trace& trace, uint32_t max_threads, uint32_t rounds, Rows
         ApplyOutcome outcome;
         Times apply;
         Times copy;
-        timed(apply, [&] { keep(apply_payloads(image, payloads, threads, outcome).ok()); });
+        timed(apply, [&] { keep(apply_epoch(image, payloads, threads, outcome).ok()); });
         release(replica, chunks);
         replica.make_cold(epoch);
         for (const uint32_t page : epoch.pages) flush(image.data() + page * kPageBytes, kPageBytes);

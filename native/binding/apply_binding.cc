@@ -29,10 +29,11 @@ class ApplyTask final : public Task {
     bytes_ += payload.size();
   }
 
-  bool small() const noexcept { return bytes_ <= kBytesAtOnce; }
+  /** A few bytes of copies may stand for many pages. */
+  bool small() const noexcept { return bytes_ <= kBytesAtOnce && !has_copies(payloads_); }
 
  protected:
-  Status run() noexcept override { return romulus::apply_payloads(*image_, payloads_, threads_, outcome_); }
+  Status run() noexcept override { return romulus::apply_epoch(*image_, payloads_, threads_, outcome_); }
 
   Napi::Value finish(Napi::Env env, const Status&) override {
     auto result = Napi::Object::New(env);
@@ -90,7 +91,7 @@ Napi::Value check_payload(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   uint64_t named = 0;
-  if (const Status status = romulus::check_payload(payload, pages, named); !status.ok()) {
+  if (const Status status = romulus::check_chunk(payload, pages, named); !status.ok()) {
     make_error(env, status).ThrowAsJavaScriptException();
     return env.Undefined();
   }
@@ -103,13 +104,28 @@ Napi::Value reserve_payload(const Napi::CallbackInfo& info) {
   std::span<const uint8_t> payload;
   if (image == nullptr || !to_bytes(env, info[1], "payload", payload)) return env.Undefined();
   uint64_t named = 0;
-  Status status = romulus::check_payload(payload, pages_in(image->bytes()), named);
-  if (status.ok()) status = romulus::reserve_payload(*image, payload);
+  Status status = romulus::check_chunk(payload, pages_in(image->bytes()), named);
+  if (status.ok()) status = romulus::reserve_chunk(*image, payload);
   if (!status.ok()) {
     make_error(env, status).ThrowAsJavaScriptException();
     return env.Undefined();
   }
   return number(env, named);
+}
+
+Napi::Value check_epoch(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsArray()) {
+    Napi::TypeError::New(env, "payloads must be an array").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  const auto given = info[0].As<Napi::Array>();
+  std::vector<std::span<const uint8_t>> payloads(given.Length());
+  for (uint32_t i = 0; i < given.Length(); i++) {
+    if (!to_bytes(env, given.Get(i), "payload", payloads[i])) return env.Undefined();
+  }
+  if (const Status status = romulus::check_epoch(payloads); !status.ok()) make_error(env, status).ThrowAsJavaScriptException();
+  return env.Undefined();
 }
 
 Napi::Value apply_payloads(const Napi::CallbackInfo& info) {

@@ -7,6 +7,7 @@ namespace romulus::binding {
 
 Napi::Value check_payload(const Napi::CallbackInfo& info);
 Napi::Value reserve_payload(const Napi::CallbackInfo& info);
+Napi::Value check_epoch(const Napi::CallbackInfo& info);
 Napi::Value apply_payloads(const Napi::CallbackInfo& info);
 Napi::Value digest_of(const Napi::CallbackInfo& info);
 Napi::Value crc32c(const Napi::CallbackInfo& info);

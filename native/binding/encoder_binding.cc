@@ -22,14 +22,14 @@ constexpr uint64_t kPagesAtOnce = 64;
 class EncodeTask final : public Task {
  public:
   EncodeTask(Napi::Env env, EncoderBinding& binding, BitmapBinding& dirty, Bitmap& bitmap,
-             std::shared_ptr<EncoderCore> core, Grain grain)
-      : Task(env), binding_(binding), dirty_(dirty), bitmap_(bitmap), core_(std::move(core)), grain_(grain) {
+             std::shared_ptr<EncoderCore> core, Grain grain, bool copies)
+      : Task(env), binding_(binding), dirty_(dirty), bitmap_(bitmap), core_(std::move(core)), grain_(grain), copies_(copies) {
     binding_.set_busy(true);
     dirty_.set_busy(true);
   }
 
  protected:
-  Status run() noexcept override { return core_->encoder.encode(bitmap_, grain_, outcome_); }
+  Status run() noexcept override { return core_->encoder.encode(bitmap_, grain_, outcome_, copies_); }
 
   Napi::Value finish(Napi::Env env, const Status&) override {
     binding_.set_busy(false);
@@ -55,6 +55,10 @@ class EncodeTask final : public Task {
     result.Set("deltaPages", number(env, outcome_.counts.delta_pages));
     result.Set("changedWords", number(env, outcome_.counts.changed_words));
     result.Set("payloadBytes", number(env, outcome_.payload_bytes));
+    result.Set("copiedPages", number(env, outcome_.copies.pages));
+    result.Set("copyRuns", number(env, outcome_.copies.runs));
+    result.Set("copiedWords", number(env, outcome_.copies.words));
+    result.Set("copiesNs", number(env, outcome_.copies.ns));
     result.Set("scanNs", number(env, outcome_.scan_ns));
     result.Set("encodeNs", number(env, outcome_.encode_ns));
     return result;
@@ -66,7 +70,33 @@ class EncodeTask final : public Task {
   Bitmap& bitmap_;
   std::shared_ptr<EncoderCore> core_;
   const Grain grain_;
+  const bool copies_;
   EncodeOutcome outcome_;
+};
+
+class NoteTask final : public Task {
+ public:
+  NoteTask(Napi::Env env, EncoderBinding& binding, std::shared_ptr<EncoderCore> core, uint64_t pages)
+      : Task(env), binding_(binding), core_(std::move(core)), pages_(pages) {
+    binding_.set_busy(true);
+  }
+
+ protected:
+  Status run() noexcept override {
+    is_more_left_ = core_->encoder.note_shadow(pages_);
+    return {};
+  }
+
+  Napi::Value finish(Napi::Env env, const Status&) override {
+    binding_.set_busy(false);
+    return Napi::Boolean::New(env, is_more_left_);
+  }
+
+ private:
+  EncoderBinding& binding_;
+  std::shared_ptr<EncoderCore> core_;
+  const uint64_t pages_;
+  bool is_more_left_ = false;
 };
 
 /** An optional number within bounds. */
@@ -101,6 +131,8 @@ bool to_grain(Napi::Env env, const Napi::Value& given, Grain& grain) {
 Napi::FunctionReference EncoderBinding::define(Napi::Env env) {
   return Napi::Persistent(DefineClass(env, "Encoder",
                                       {InstanceMethod<&EncoderBinding::encode>("encode"),
+                                       InstanceMethod<&EncoderBinding::note_shadow>("noteShadow"),
+                                       InstanceAccessor<&EncoderBinding::index_bytes>("indexBytes", napi_enumerable),
                                        InstanceMethod<&EncoderBinding::release>("release"),
                                        InstanceAccessor<&EncoderBinding::free_slabs>("freeSlabs", napi_enumerable),
                                        InstanceAccessor<&EncoderBinding::digest>("digest", napi_enumerable),
@@ -179,10 +211,25 @@ Napi::Value EncoderBinding::encode(const Napi::CallbackInfo& info) {
   }
   Grain grain;
   if (!to_grain(env, info[1], grain)) return env.Undefined();
-  auto task = std::make_unique<EncodeTask>(env, *this, *dirty, *bitmap, core_, grain);
+  auto task = std::make_unique<EncodeTask>(env, *this, *dirty, *bitmap, core_, grain, info[2].ToBoolean());
   task->keep(info.This().As<Napi::Object>());
   task->keep(info[0].As<Napi::Object>());
   return bitmap->count() <= kPagesAtOnce ? Task::do_now(std::move(task)) : Task::start(std::move(task));
+}
+
+Napi::Value EncoderBinding::note_shadow(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (core_ == nullptr) return rejected(env, EBADF, "the encoder is closed");
+  if (busy_) return rejected(env, EBUSY, "an encode is running");
+  uint64_t pages = 0;
+  if (!to_uint(env, info[0], "pages", kMaxPages, pages)) return env.Undefined();
+  auto task = std::make_unique<NoteTask>(env, *this, core_, pages);
+  task->keep(info.This().As<Napi::Object>());
+  return Task::start(std::move(task));
+}
+
+Napi::Value EncoderBinding::index_bytes(const Napi::CallbackInfo& info) {
+  return number(info.Env(), core_ == nullptr ? 0 : core_->encoder.index_bytes());
 }
 
 void EncoderBinding::release(const Napi::CallbackInfo& info) {

@@ -39,6 +39,8 @@ class EncoderBinding : public Napi::ObjectWrap<EncoderBinding> {
  private:
   bool open(Napi::Env env) const;
   Napi::Value encode(const Napi::CallbackInfo& info);
+  Napi::Value note_shadow(const Napi::CallbackInfo& info);
+  Napi::Value index_bytes(const Napi::CallbackInfo& info);
   void release(const Napi::CallbackInfo& info);
   Napi::Value free_slabs(const Napi::CallbackInfo& info);
   Napi::Value digest(const Napi::CallbackInfo& info);

@@ -66,6 +66,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function("createEncoder", EncoderBinding::create);
   export_function("checkPayload", check_payload);
   export_function("reservePayload", reserve_payload);
+  export_function("checkEpoch", check_epoch);
   export_function("applyPayloads", apply_payloads);
   export_function("digestOf", digest_of);
   export_function("crc32c", crc32c);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "epoch_parts.h"
 #include "mapping.h"
 #include "status.h"
 
@@ -15,15 +16,15 @@ struct ApplyOutcome {
   uint64_t apply_ns = 0;
 };
 
-/** Takes blocks for the pages of a checked payload, where a sparse image has none yet; ENOSPC. */
-Status reserve_payload(Mapping& image, std::span<const uint8_t> payload) noexcept;
+/** Takes blocks for the pages of a checked chunk, where a sparse image has none yet; ENOSPC. */
+Status reserve_chunk(Mapping& image, std::span<const uint8_t> chunk) noexcept;
 
 /**
- * Checks all payloads, then applies them, in parallel by payload; EBADMSG leaves the image as it was. Payloads of one
- * call name disjoint pages: if they do not, the image holds one or the other and the digest change is wrong, no worse.
+ * Checks all chunks of an epoch, given in any order, then applies them, in parallel within each part (epoch_parts.h); EBADMSG
+ * leaves the image as it was. Payloads name disjoint pages: if they do not, the image holds one or the other and the digest
+ * change is wrong, no worse.
  */
-Status apply_payloads(Mapping& image, std::span<const std::span<const uint8_t>> payloads, uint32_t threads,
-                      ApplyOutcome& outcome) noexcept;
+Status apply_epoch(Mapping& image, Chunks chunks, uint32_t threads, ApplyOutcome& outcome) noexcept;
 
 /** Digest of a whole range, a full pass. */
 uint64_t digest_of(const Mapping& range, uint32_t threads) noexcept;

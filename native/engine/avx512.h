@@ -27,9 +27,18 @@ ROMULUS_AVX512 inline uint64_t sum(__m512i lanes) noexcept {
   return parts[0] + parts[1] + parts[2] + parts[3] + parts[4] + parts[5] + parts[6] + parts[7];
 }
 
+/** digest_mix() of eight words. */
+ROMULUS_AVX512 inline __m512i mix(__m512i x) noexcept {
+  const __m512i swapped = _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(0xb1));
+  return _mm512_add_epi64(_mm512_mul_epu32(x, swapped), swapped);
+}
+
 /** Kernels::find_words() and Kernels::take_pages(). */
 DirtyWords find_words(const uint64_t* words, size_t count, uint32_t first_word, uint32_t* out) noexcept;
 size_t take_pages(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept;
+/** Kernels::changed_lines() and Kernels::find_anchors(). */
+uint64_t changed_lines(const uint8_t* source, const uint8_t* shadow) noexcept;
+void find_anchors(const uint8_t* page, uint64_t line_mask, Anchors& found) noexcept;
 
 }  // namespace romulus::avx512
 

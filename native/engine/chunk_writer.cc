@@ -48,7 +48,7 @@ void ChunkWriter::add(uint64_t page, const PageDelta& delta, const uint8_t* base
   counts.delta_pages += form == Form::delta || form == Form::fresh;
   counts.changed_words += delta.words;
 
-  head_bytes_ += write_page_number(head_ + head_bytes_, page - next_page_, form);
+  head_bytes_ += write_page_number(head_ + head_bytes_, (page - next_page_) % kMaxPages, form);
   if (form == Form::delta || form == Form::fresh) {  // data and masks are in place
     head_bytes_ += write_line_set(head_ + head_bytes_, delta.line_mask);
     std::memcpy(head_ + head_bytes_, delta.kinds, kMaxKindBytes);

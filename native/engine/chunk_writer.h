@@ -30,7 +30,7 @@ class ChunkWriter {
 
   /**
    * Adds the page just compared, in the form that is smallest. `base_page` holds the page as it was encoded; `is_unknown`
-   * says that it was compared with zeros, and not with what the backup has.
+   * says that it was compared with zeros, and not with what the backup has. Pages ascend; once they may start again from below.
    */
   void add(uint64_t page, const PageDelta& delta, const uint8_t* base_page, bool is_unknown, EncodeCounts& counts) noexcept;
 

@@ -7,7 +7,7 @@
 #include "chunk_writer.h"
 #include "clock.h"
 #include "cpu.h"
-#include "page_queue.h"
+#include "encode_epoch.h"
 #include "pool.h"
 #include "scan.h"
 
@@ -18,22 +18,14 @@ namespace {
 constexpr uint64_t kMinPagesPerThread = 256;
 /** Each thread comes back for more so often, or at least for every so many words: then none waits long for another. */
 constexpr uint64_t kTakesPerThread = 16;
+uint64_t scratch_bytes(const SlabPool& slabs) noexcept {
+  return kPageBytes + ChunkWriter::scratch_bytes(slabs.payload_bytes());
+}
+
 /** Changed lines from which on the next page is expected to be as dense. */
 constexpr uint64_t kDenseLines = 56;
 
 }  // namespace
-
-struct Encoder::Epoch {
-  struct alignas(64) Slot {
-    EncodeCounts counts;
-    std::vector<Chunk> chunks;
-    uint64_t pages = 0;
-  };
-
-  DirtyList dirty;
-  Grain grain;
-  std::vector<Slot> slots;
-};
 
 Encoder::Encoder(const Mapping& memory, const Mapping& shadow, uint32_t threads, SlabPool& slabs) noexcept
     : memory_(memory), copies_(shadow), threads_(threads), slabs_(slabs) {}
@@ -42,15 +34,18 @@ Status Encoder::prepare() noexcept {
   const uint64_t pages = pages_in(memory_.bytes());
   if (Status status = shadow_.prepare(copies_, pages); !status.ok()) return status;
   if (Status status = words_.anonymous(scan_list_bytes((pages + 63) / 64)); !status.ok()) return status;
-  return scratch_.anonymous(threads_ * (kPageBytes + ChunkWriter::scratch_bytes(slabs_.payload_bytes())));
+  return scratch_.anonymous(threads_ * scratch_bytes(slabs_));
 }
+
+uint8_t* Encoder::zeros(uint32_t slot) const noexcept { return scratch_.data() + slot * scratch_bytes(slabs_); }
+
+uint8_t* Encoder::writer_scratch(uint32_t slot) const noexcept { return zeros(slot) + kPageBytes; }
 
 void Encoder::encode_slot(Epoch& epoch, uint32_t slot) noexcept {
   Epoch::Slot& mine = epoch.slots[slot];
-  uint8_t* const zeros = scratch_.data() + slot * (kPageBytes + ChunkWriter::scratch_bytes(slabs_.payload_bytes()));
-  ChunkWriter writer(slabs_, zeros + kPageBytes);
+  uint8_t* const scratch = zeros(slot);
+  ChunkWriter writer(slabs_, writer_scratch(slot));
   const auto encode_page = kernels().encode_page;
-  const auto source_of = [&](uint64_t page) { return memory_.data() + page * kPageBytes; };
   PageQueue queue(epoch.dirty);
   bool expects_dense = false;
   for (uint64_t page; queue.next(page); mine.pages++) {
@@ -59,18 +54,18 @@ void Encoder::encode_slot(Epoch& epoch, uint32_t slot) noexcept {
       break;
     }
     const uint64_t ahead = queue.ahead();
-    const Shadow::Base base = shadow_.base(page, zeros);
+    const Shadow::Base base = shadow_.base(page, scratch);
     const PageDelta delta =
         encode_page({source_of(page), base.at, page, epoch.grain, expects_dense, writer.masks(), writer.data(),
-                     source_of(ahead), shadow_.ahead(ahead, zeros)});
+                     source_of(ahead), shadow_.ahead(ahead, scratch)});
     expects_dense = popcount64(delta.line_mask) >= kDenseLines;
     writer.add(page, delta, base.at, base.is_unknown, mine.counts);
-    mine.counts.digest_change += shadow_.settle(page, delta, zeros);
+    mine.counts.digest_change += shadow_.settle(page, delta, scratch);
   }
   writer.close(mine.chunks);
 }
 
-Status Encoder::encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome) noexcept {
+Status Encoder::encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome, bool copies) noexcept {
   const uint64_t scan_start = now_ns();
   auto* const list = reinterpret_cast<uint32_t*>(words_.data());
   const DirtyWords found = scan_words(dirty.words(), threads_, list);
@@ -82,8 +77,12 @@ Status Encoder::encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome) noexc
   const auto width = static_cast<uint32_t>(std::min<uint64_t>(threads_, useful));
   const uint64_t at_once = std::clamp<uint64_t>(found.words / (width * kTakesPerThread), 1, PageQueue::kMaxWordsAtOnce);
   Epoch epoch{{dirty.words().data(), words, at_once}, grain, std::vector<Epoch::Slot>(width)};
-  auto body = [&](uint32_t slot) noexcept { encode_slot(epoch, slot); };
-  ThreadPool::shared().for_slots(width, body);
+  if (copies && !has_copies_ && index_.prepare(pages_in(memory_.bytes())).ok()) {
+    encode_with_copies(epoch, outcome);
+  } else {
+    auto body = [&](uint32_t slot) noexcept { encode_slot(epoch, slot); };
+    ThreadPool::shared().for_slots(width, body);
+  }
 
   for (Epoch::Slot& slot : epoch.slots) {
     outcome.dirty_pages += slot.pages;
@@ -97,6 +96,7 @@ Status Encoder::encode(Bitmap& dirty, Grain grain, EncodeOutcome& outcome) noexc
   }
   // Pages that found no slab are set in the bitmap again, or were never taken out of it.
   outcome.complete = outcome.dirty_pages == found.pages;
+  has_copies_ = (has_copies_ || outcome.copies.runs > 0) && !outcome.complete;
   for (const Chunk& chunk : outcome.chunks) outcome.payload_bytes += chunk.payload_bytes;
   digest_.fetch_add(outcome.counts.digest_change, std::memory_order_relaxed);
   outcome.scan_ns = encode_start - scan_start;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "anchors.h"
 #include "delta.h"
 #include "page.h"
 
@@ -43,6 +44,10 @@ struct Kernels {
   size_t (*take_pages)(uint64_t* bitmap, const uint32_t* found, size_t count, uint32_t* out) noexcept;
   /** Compares, encodes, updates the shadow and the digest, all from one read of each line. */
   PageDelta (*encode_page)(const PageEncode& in) noexcept;
+  /** Which lines of two pages differ: bit l for line l. Nothing is written. */
+  uint64_t (*changed_lines)(const uint8_t* source, const uint8_t* shadow) noexcept;
+  /** The anchors among the windows that begin in the lines named and end within the page; windows of one word repeated are none. */
+  void (*find_anchors)(const uint8_t* page, uint64_t line_mask, Anchors& found) noexcept;
   /** Writes what a checked delta names; returns the digest change. */
   uint64_t (*apply_delta)(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept;
   /** Replaces a page (`data` null: by zeros); returns the digest change. */

@@ -255,9 +255,24 @@ ROMULUS_TARGET uint64_t digest_lines(const uint8_t* from, uint64_t first_line, u
   return sum(digest);
 }
 
+ROMULUS_TARGET uint64_t lines_that_differ(const uint8_t* source, const uint8_t* shadow) noexcept {
+  uint64_t lines = 0;
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    const Line a = load_line(source + l * kLineBytes);
+    const Line b = load_line(shadow + l * kLineBytes);
+    lines |= uint64_t{!is_zero({_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)})} << l;
+  }
+  return lines;
+}
+
+void find_anchors(const uint8_t* page, uint64_t line_mask, Anchors& found) noexcept {
+  kPortableKernels.find_anchors(page, line_mask, found);
+}
+
 }  // namespace
 
-const Kernels kAvx2Kernels = {"avx2", find_words, take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kAvx2Kernels = {"avx2",            find_words,   take_pages,  encode_page, lines_that_differ,
+                              find_anchors,      apply_delta,  apply_page,  digest_lines};
 
 }  // namespace romulus
 

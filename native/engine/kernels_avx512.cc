@@ -11,6 +11,7 @@
 namespace romulus {
 namespace {
 
+using avx512::mix;
 using avx512::sum;
 
 /** One load that the compiler cannot repeat: what is compared is what is encoded. */
@@ -22,11 +23,6 @@ ROMULUS_AVX512 inline __m512i load_once(const uint8_t* from) noexcept {
 
 ROMULUS_AVX512 inline __m512i lane_keys(uint64_t line) noexcept {
   return _mm512_xor_si512(_mm512_set1_epi64(static_cast<long long>(line_key(line))), _mm512_loadu_si512(kLaneKeys));
-}
-
-ROMULUS_AVX512 inline __m512i mix(__m512i x) noexcept {
-  const __m512i swapped = _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(0xb1));
-  return _mm512_add_epi64(_mm512_mul_epu32(x, swapped), swapped);
 }
 
 ROMULUS_AVX512 inline __m512i change(__m512i keys, __m512i before, __m512i after) noexcept {
@@ -337,7 +333,9 @@ ROMULUS_AVX512 uint64_t digest_lines(const uint8_t* from, uint64_t first_line, u
 
 }  // namespace
 
-const Kernels kAvx512Kernels = {"avx512", avx512::find_words, avx512::take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kAvx512Kernels = {
+    "avx512",    avx512::find_words, avx512::take_pages, encode_page, avx512::changed_lines, avx512::find_anchors,
+    apply_delta, apply_page,         digest_lines};
 
 }  // namespace romulus
 

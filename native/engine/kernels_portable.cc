@@ -145,6 +145,34 @@ PageDelta encode_page(const PageEncode& in) noexcept {
   return found;
 }
 
+uint64_t changed_lines(const uint8_t* source, const uint8_t* shadow) noexcept {
+  uint64_t mask = 0;
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    mask |= uint64_t{line_differs(source + l * kLineBytes, shadow + l * kLineBytes)} << l;
+  }
+  return mask;
+}
+
+void find_anchors(const uint8_t* page, uint64_t line_mask, Anchors& found) noexcept {
+  constexpr uint64_t kMost = kWordsPerLine + kWindowWords - 1;
+  found.count = 0;
+  for (uint64_t left = line_mask; left != 0; left &= left - 1) {
+    const uint64_t first = lowest_bit(left) * kWordsPerLine;
+    const uint64_t words = kWordsPerPage - first < kMost ? kWordsPerPage - first : kMost;
+    uint64_t word[kMost];
+    uint64_t mixed[kMost];
+    std::memcpy(word, page + first * kWordBytes, words * kWordBytes);
+    for (uint64_t i = 0; i < words; i++) mixed[i] = digest_mix(word[i] ^ kWindowKey);
+    for (uint64_t i = 0; i + kWindowWords <= words; i++) {
+      const uint64_t hash = window_hash(mixed + i);
+      if ((hash & kAnchorMask) != 0) continue;
+      if (word[i] == word[i + 1] && word[i] == word[i + 2] && word[i] == word[i + 3]) continue;
+      found.words[found.count] = static_cast<uint32_t>(first + i);
+      found.hashes[found.count++] = hash;
+    }
+  }
+}
+
 uint64_t apply_delta(uint8_t* page, uint64_t page_number, const DeltaView& delta) noexcept {
   uint64_t change = 0;
   const uint8_t* masks = delta.masks;
@@ -205,6 +233,6 @@ uint64_t digest_lines(const uint8_t* from, uint64_t first_line, uint64_t lines) 
 
 }  // namespace
 
-const Kernels kPortableKernels = {"portable", find_words, take_pages, encode_page, apply_delta, apply_page, digest_lines};
+const Kernels kPortableKernels = {"portable", find_words, take_pages, encode_page, changed_lines, find_anchors, apply_delta, apply_page, digest_lines};
 
 }  // namespace romulus

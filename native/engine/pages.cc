@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "copies.h"
 #include "digest.h"
 #include "extents.h"
 #include "page.h"
@@ -15,7 +16,6 @@
 namespace romulus {
 namespace {
 
-constexpr uint64_t kWordsPerPage = kPageBytes / kWordBytes;
 /** What a thread compares at once. */
 constexpr uint64_t kCompareBytes = 1024 * 1024;
 
@@ -48,13 +48,23 @@ uint64_t hash_page(const uint8_t* page) noexcept {
 
 }  // namespace
 
-Status mark_pages(std::span<const uint8_t> payload, Bitmap& into) noexcept {
+Status mark_pages(std::span<const uint8_t> chunk, Bitmap& into) noexcept {
   uint64_t named = 0;
-  if (Status status = check_payload(payload, into.pages(), named); !status.ok()) return status;
-  PayloadReader reader;
-  PageRecord record;
-  if (Status status = reader.open(payload, into.pages()); !status.ok()) return status;
-  while (reader.next(record) == PayloadReader::Step::page) into.set(record.page);
+  if (Status status = check_chunk(chunk, into.pages(), named); !status.ok()) return status;
+  std::vector<std::span<const uint8_t>> payloads;
+  if (Status status = split_chunk(chunk, payloads); !status.ok()) return status;
+  for (const auto payload : payloads) {
+    if (is_copies(payload)) {
+      std::vector<CopyRun> runs;
+      if (Status status = read_copies(payload, into.pages(), runs); !status.ok()) return status;
+      for (const uint64_t page : target_pages(runs)) into.set(page);
+      continue;
+    }
+    PayloadReader reader;
+    PageRecord record;
+    if (Status status = reader.open(payload, into.pages()); !status.ok()) return status;
+    while (reader.next(record) == PayloadReader::Step::page) into.set(record.page);
+  }
   return {};
 }
 

@@ -15,8 +15,8 @@ using PageList = std::span<const uint32_t>;
 /** Numbers of the pages set, ascending; `out` has room for dirty.count(). */
 void list_pages(const Bitmap& dirty, std::span<uint32_t> out) noexcept;
 
-/** Sets the bits of the pages a payload names; EBADMSG, with nothing set, unless it decodes within the bitmap's pages. */
-Status mark_pages(std::span<const uint8_t> payload, Bitmap& into) noexcept;
+/** Sets the bits of the pages a chunk names; EBADMSG, with nothing set, unless it decodes within the bitmap's pages. */
+Status mark_pages(std::span<const uint8_t> chunk, Bitmap& into) noexcept;
 
 /** memory ^= data, page by page. */
 void xor_pages(const Mapping& memory, PageList pages, const uint8_t* data) noexcept;

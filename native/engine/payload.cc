@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bits.h"
+#include "copies.h"
 
 namespace romulus {
 namespace {
@@ -36,6 +37,7 @@ Status PayloadReader::open(std::span<const uint8_t> payload, uint64_t pages) noe
   limit_ = pages;
   next_page_ = 0;
   seen_ = 0;
+  has_restarted_ = false;
   return {};
 }
 
@@ -104,7 +106,13 @@ PayloadReader::Step PayloadReader::next(PageRecord& record) noexcept {
   }
   uint64_t number;
   if (!read_number(number)) return Step::malformed;
-  const uint64_t page = next_page_ + (number >> 2);
+  const uint64_t gap = number >> 2;
+  uint64_t page = next_page_ + gap;
+  if (page >= kMaxPages) {
+    if (gap >= kMaxPages || has_restarted_) return Step::malformed;
+    page -= kMaxPages;
+    has_restarted_ = true;
+  }
   if (page >= limit_) return Step::malformed;
   record = {page, static_cast<Form>(number & 3), {0, nullptr, masks_, data_, head_end_}};
 
@@ -120,7 +128,43 @@ PayloadReader::Step PayloadReader::next(PageRecord& record) noexcept {
   return Step::page;
 }
 
+Status split_chunk(std::span<const uint8_t> chunk, std::vector<std::span<const uint8_t>>& payloads) noexcept {
+  // A copies payload has its magic, count and three lengths in the same places.
+  static_assert(sizeof(CopiesHeader) == sizeof(PayloadHeader));
+  if (chunk.size() > kMaxPayloadBytes) return {EBADMSG, "chunk is longer than the limit"};
+  for (size_t count = 0; count == 0 || !chunk.empty(); count++) {
+    if (count == kMaxPayloadsPerChunk) return {EBADMSG, "chunk has too many payloads"};
+    PayloadHeader header;
+    if (chunk.size() < sizeof header) return {EBADMSG, "payload is shorter than its header"};
+    std::memcpy(&header, chunk.data(), sizeof header);
+    const uint64_t bytes = kPayloadHeaderBytes + uint64_t{header.data_bytes} + header.mask_bytes + header.head_bytes;
+    if (bytes > chunk.size()) return {EBADMSG, "payload length differs from its header"};
+    payloads.push_back(chunk.first(bytes));
+    chunk = chunk.subspan(bytes);
+  }
+  return {};
+}
+
+Status check_chunk(std::span<const uint8_t> chunk, uint64_t pages, uint64_t& pages_named) noexcept {
+  std::vector<std::span<const uint8_t>> payloads;
+  if (Status status = split_chunk(chunk, payloads); !status.ok()) return status;
+  uint64_t sum = 0;
+  for (const auto payload : payloads) {
+    uint64_t named = 0;
+    if (Status status = check_payload(payload, pages, named); !status.ok()) return status;
+    sum += named;
+  }
+  pages_named = sum;
+  return {};
+}
+
 Status check_payload(std::span<const uint8_t> payload, uint64_t pages, uint64_t& pages_named) noexcept {
+  if (is_copies(payload)) {
+    std::vector<CopyRun> runs;
+    if (Status status = read_copies(payload, pages, runs); !status.ok()) return status;
+    pages_named = target_pages(runs).size();
+    return {};
+  }
   PayloadReader reader;
   if (Status status = reader.open(payload, pages); !status.ok()) return status;
   PageRecord record;

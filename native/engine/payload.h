@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "delta.h"
 #include "page.h"
@@ -74,6 +75,8 @@ class PayloadReader {
   uint64_t limit_ = 0;
   uint64_t next_page_ = 0;
   uint32_t seen_ = 0;
+  /** Page numbers started again from below. */
+  bool has_restarted_ = false;
 };
 
 /** Writes a page number gap and form; returns the bytes written, at most kMaxVarintBytes. */
@@ -102,7 +105,15 @@ inline uint64_t write_line_set(uint8_t* to, uint64_t line_mask) noexcept {
   return length;
 }
 
-/** Reads all of a payload and touches nothing; on success `pages_named` is its page count. */
+/** A chunk has one payload or a few back to back, each as long as its header says, so that they are compressed as one. */
+inline constexpr size_t kMaxPayloadsPerChunk = 16;
+
+/** Adds a chunk's payloads to `payloads`; EBADMSG unless their headers' lengths add up to it. */
+Status split_chunk(std::span<const uint8_t> chunk, std::vector<std::span<const uint8_t>>& payloads) noexcept;
+
+/** Reads all of a chunk, copies included, and touches nothing; on success `pages_named` is how often its payloads name a page. */
+Status check_chunk(std::span<const uint8_t> chunk, uint64_t pages, uint64_t& pages_named) noexcept;
+/** The same of a single payload. */
 Status check_payload(std::span<const uint8_t> payload, uint64_t pages, uint64_t& pages_named) noexcept;
 
 }  // namespace romulus

@@ -35,6 +35,14 @@ class Shadow {
   Base base(uint64_t page, uint8_t* scratch) noexcept {
     return full_ ? Base{copies_ + page * kPageBytes, false} : bounded_base(page, scratch);
   }
+  /** What the backup has of a page, if that is kept; null else. Not of a page that another thread is between base() and settle() of. */
+  const uint8_t* copy_of(uint64_t page) const noexcept {
+    if (full_) return copies_ + page * kPageBytes;
+    const uint32_t state = __atomic_load_n(states() + page, __ATOMIC_RELAXED);
+    return state < kFirstSlot || slots_[state - kFirstSlot].holds < kFirstSlot ? nullptr : copies_ + (state - kFirstSlot) * kPageBytes;
+  }
+  /** Whether base() gives the page's own place, so that what is put there stays. */
+  bool keeps(uint64_t page) const noexcept { return full_ || states()[page] >= kFirstSlot; }
   /** Memory that base() will name, to be pulled into the caches. */
   const uint8_t* ahead(uint64_t page, const uint8_t* scratch) const noexcept {
     if (full_) return copies_ + page * kPageBytes;

@@ -62,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   // An exact copy, so that the sanitizer sees reads beyond the end.
   const std::vector<uint8_t> payload(room().begin(), room().begin() + static_cast<std::ptrdiff_t>(written));
   uint64_t named = 0;
-  if (check_payload(payload, kPages, named).ok() && named > kPages) std::abort();
+  if (check_chunk(payload, kPages, named).ok() && named > payload.size()) std::abort();
   // What was packed comes back as it was.
   std::vector<uint8_t> again(payload.size());
   uint64_t packed_bytes = packed(payload, again.data(), again.size(), static_cast<unsigned>(size));

@@ -11,69 +11,12 @@
 #include "../engine/apply.h"
 #include "../engine/crc32c.h"
 #include "../engine/payload.h"
-#include "check.h"
-#include "random.h"
+#include "pair.h"
 
 using namespace romulus;
-using test::Random;
+using namespace romulus::test;
 
 namespace {
-
-/** A guest, its shadow and the backup's image. */
-struct Pair {
-  Mapping memory, shadow, image;
-  Bitmap dirty;
-  SlabPool slabs;
-  Encoder encoder;
-  uint64_t image_digest = 0;
-
-  /** `copies`: pages of shadow; as many as the guest has unless given. */
-  Pair(uint64_t pages, uint32_t threads, uint64_t slab_bytes, uint32_t max_slabs, uint64_t copies = ~uint64_t{0})
-      : slabs(slab_bytes, max_slabs), encoder(memory, shadow, threads, slabs) {
-    copies = std::min(copies, pages);
-    CHECK(memory.anonymous(pages * kPageBytes).ok() && (copies == 0 || shadow.anonymous(copies * kPageBytes).ok()));
-    CHECK(image.anonymous(pages * kPageBytes).ok() && dirty.create(pages).ok() && encoder.prepare().ok());
-  }
-
-  /** Encodes, applies and releases until nothing is left; returns the number of encode calls. */
-  int replicate(Grain grain = Grain::words) {
-    for (int calls = 1;; calls++) {
-      EncodeOutcome outcome;
-      CHECK(encoder.encode(dirty, grain, outcome).ok());
-      std::vector<std::span<const uint8_t>> payloads;
-      for (const Chunk& chunk : outcome.chunks) {
-        CHECK(chunk.payload_bytes <= slabs.payload_bytes());
-        payloads.emplace_back(slabs.payload(chunk.slab), chunk.payload_bytes);
-        CHECK(crc32c(payloads.back()) == chunk.crc32c);
-      }
-      ApplyOutcome applied;
-      CHECK(apply_payloads(image, payloads, 2, applied).ok());
-      image_digest += applied.digest_change;
-      ApplyOutcome again;
-      CHECK(apply_payloads(image, payloads, 2, again).ok() && again.digest_change == 0);
-      for (const Chunk& chunk : outcome.chunks) CHECK(slabs.release(chunk.slab));
-      CHECK(slabs.free_count() == slabs.count());
-      CHECK(outcome.complete == (dirty.count() == 0));
-      if (outcome.complete) return calls;
-    }
-  }
-
-  void check_agreement() {
-    if (shadow.bytes() == image.bytes()) CHECK(std::memcmp(image.data(), shadow.data(), image.bytes()) == 0);
-    CHECK(image_digest == digest_of(image, 2) && image_digest == encoder.digest());
-  }
-};
-
-void scribble(Pair& pair, Random& random, int writes) {
-  for (int i = 0; i < writes; i++) {
-    const uint64_t page = random.below(pair.dirty.pages());
-    const uint64_t length = 1 + random.below(random.below(4) == 0 ? 4096 : 40);
-    const uint64_t at = random.below(kPageBytes - length + 1);
-    const uint8_t value = random.below(3) == 0 ? 0 : static_cast<uint8_t>(random.next());
-    std::memset(pair.memory.data() + page * kPageBytes + at, value, length);
-    pair.dirty.set(page);
-  }
-}
 
 void epochs_reproduce_memory(uint32_t threads) {
   Random random(threads);
@@ -138,7 +81,7 @@ void exhausted_slabs_leave_the_rest_dirty(uint32_t threads) {
   pair.check_agreement();
 }
 
-void a_running_guest_tears_nothing() {
+void a_running_guest_tears_nothing(bool copies) {
   Pair pair(64, 2, 1 << 20, 8);
   std::atomic<bool> running{true};
   std::thread guest([&] {
@@ -147,11 +90,15 @@ void a_running_guest_tears_nothing() {
     while (running) {
       const uint64_t at = random.below(pair.memory.bytes() / 8);
       __atomic_store_n(words + at, random.below(3) == 0 ? 0 : random.next(), __ATOMIC_RELAXED);
+      if (!copies || random.below(8) != 0) continue;
+      const uint64_t from = random.below(63) * 512;
+      const uint64_t to = random.below(63) * 512 + random.below(40);
+      for (uint64_t w = 0; w < 400; w++) __atomic_store_n(words + to + w, words[from + w], __ATOMIC_RELAXED);
     }
   });
   for (int i = 0; i < 2000; i++) {
     pair.dirty.set_all();
-    pair.replicate();
+    pair.replicate(Grain::words, copies);
     if (i % 50 == 0) pair.check_agreement();
   }
   running = false;
@@ -168,8 +115,68 @@ void a_bad_payload_leaves_the_image_alone() {
   const std::vector<uint8_t> cut(pair.slabs.payload(0), pair.slabs.payload(0) + outcome.chunks[0].payload_bytes - 1);
   const std::span<const uint8_t> payloads[] = {{pair.slabs.payload(0), outcome.chunks[0].payload_bytes}, cut};
   ApplyOutcome applied;
-  CHECK(apply_payloads(pair.image, payloads, 2, applied).error == EBADMSG);
+  CHECK(apply_epoch(pair.image, payloads, 2, applied).error == EBADMSG);
   CHECK(digest_of(pair.image, 1) == 0);
+}
+
+void epochs_with_copies_reproduce_memory(uint32_t threads, uint64_t copies) {
+  Random random(threads + copies);
+  Pair pair(1500, threads, 1 << 20, 64, copies);
+  fill(pair, random, 0, 300);
+  for (int epoch = 0; epoch < 60; epoch++) {
+    move_blocks(pair, random, static_cast<int>(random.below(120)));
+    scribble(pair, random, static_cast<int>(random.below(100)));
+    if (epoch % 5 == 0) fill(pair, random, random.below(1400), 10);
+    if (epoch == 7) while (pair.encoder.note_shadow(100)) continue;
+    CHECK(pair.replicate(epoch % 3 == 0 ? Grain::words : Grain::bytes, epoch % 7 != 3) == 1);
+    CHECK(std::memcmp(pair.memory.data(), pair.image.data(), pair.memory.bytes()) == 0);
+    pair.check_agreement();
+  }
+  CHECK(copies == 0 ? pair.runs == 0 : pair.runs > 20);
+}
+
+void exhausted_slabs_leave_one_epoch_of_copies(uint32_t threads, uint32_t max_slabs) {
+  Random random(threads + max_slabs);
+  Pair pair(600, threads, Encoder::kMinSlabBytes, max_slabs);
+  fill(pair, random, 0, 400);
+  int most = 0;
+  for (int epoch = 0; epoch < 40; epoch++) {
+    move_blocks(pair, random, 100);
+    scribble(pair, random, 200);
+    most = std::max(most, pair.replicate(Grain::bytes, true));
+    CHECK(std::memcmp(pair.memory.data(), pair.image.data(), pair.memory.bytes()) == 0);
+    pair.check_agreement();
+  }
+  CHECK(most > 1 && pair.runs > 0);
+}
+
+void a_copied_page_costs_its_place() {
+  Random random(1);
+  Pair pair(4096, 1, 1 << 20, 8);
+  fill(pair, random, 0, 100);
+  pair.replicate(Grain::bytes, true);
+  std::memcpy(pair.page(2000), pair.page(0), 100 * kPageBytes);
+  // Shifted by five words, as frames of a log are by their heads.
+  std::memcpy(pair.page(3000) + 40, pair.page(50), 20 * kPageBytes);
+  pair.dirty.set(2000, 100);
+  pair.dirty.set(3000, 21);
+  std::vector<Bytes> chunks;
+  CHECK(pair.encode(Grain::bytes, true, chunks).complete && chunks.size() == 1);
+  // What is left: places in the page head, and words near borders of pages that hold no anchor.
+  CHECK(chunks[0].size() < 121 * 40);
+}
+
+void zero_and_repeated_words_are_not_copied() {
+  Pair pair(300, 1, 1 << 20, 8);
+  std::memset(pair.page(0), 0x55, 100 * kPageBytes);
+  pair.dirty.set(0, 100);
+  pair.replicate(Grain::bytes, true);
+  std::memset(pair.page(100), 0x55, 100 * kPageBytes);
+  std::memset(pair.page(0), 0, 50 * kPageBytes);
+  pair.dirty.set(0, 200);
+  pair.replicate(Grain::bytes, true);
+  CHECK(pair.runs == 0);
+  pair.check_agreement();
 }
 
 }  // namespace
@@ -184,6 +191,13 @@ int main() {
     a_bounded_shadow_reproduces_memory(3, copies);
   }
   a_bounded_shadow_keeps_what_was_dirtied_last();
-  a_running_guest_tears_nothing();
+  a_running_guest_tears_nothing(false);
+  a_running_guest_tears_nothing(true);
+  for (const uint32_t threads : {1u, 3u}) {
+    for (const uint64_t copies : {0u, 400u, 1499u, 1500u}) epochs_with_copies_reproduce_memory(threads, copies);
+    for (const uint32_t slabs : {4u, 9u, 30u}) exhausted_slabs_leave_one_epoch_of_copies(threads, slabs);
+  }
+  a_copied_page_costs_its_place();
+  zero_and_repeated_words_are_not_copied();
   a_bad_payload_leaves_the_image_alone();
 }

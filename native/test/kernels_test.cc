@@ -109,6 +109,40 @@ void pages_encode_alike(Random& random, Grain grain) {
   }
 }
 
+/** One window after the other, as kernels.h says what an anchor is. */
+std::vector<std::pair<uint32_t, uint64_t>> anchors_of(const Page& page, uint64_t lines) {
+  std::vector<std::pair<uint32_t, uint64_t>> found;
+  for (uint32_t first = 0; first + kWindowWords <= kWordsPerPage; first++) {
+    if ((lines >> first / kWordsPerLine & 1) == 0) continue;
+    uint64_t words[kWindowWords];
+    uint64_t mixed[kWindowWords];
+    std::memcpy(words, page.bytes + first * kWordBytes, sizeof words);
+    for (uint64_t i = 0; i < kWindowWords; i++) mixed[i] = digest_mix(words[i] ^ kWindowKey);
+    const uint64_t hash = window_hash(mixed);
+    const bool is_one_word = words[0] == words[1] && words[0] == words[2] && words[0] == words[3];
+    if ((hash & kAnchorMask) == 0 && !is_one_word) found.emplace_back(first, hash);
+  }
+  return found;
+}
+
+void anchors_are_alike(Random& random) {
+  const Page before = random_page(random, Page{});
+  const Page page = random_page(random, before);
+  const uint64_t lines = random.below(3) == 0 ? ~uint64_t{0} : random.next() & random.next();
+  const auto expected = anchors_of(page, lines);
+  uint64_t changed = 0;
+  for (uint64_t l = 0; l < kLinesPerPage; l++) {
+    changed |= uint64_t{std::memcmp(page.bytes + l * kLineBytes, before.bytes + l * kLineBytes, kLineBytes) != 0} << l;
+  }
+  for (const Kernels* kernel : levels()) {
+    CHECK(kernel->changed_lines(page.bytes, before.bytes) == changed);
+    Anchors found;
+    kernel->find_anchors(page.bytes, lines, found);
+    CHECK(found.count == expected.size());
+    for (size_t i = 0; i < found.count; i++) CHECK(found.words[i] == expected[i].first && found.hashes[i] == expected[i].second);
+  }
+}
+
 void lists_are_alike(Random& random) {
   std::vector<uint64_t> words(1 + random.below(200));
   const uint64_t density = random.below(4);
@@ -160,5 +194,6 @@ int main() {
   Random random(3);
   for (int i = 0; i < 4000; i++) pages_encode_alike(random, i % 2 == 0 ? Grain::words : Grain::bytes);
   for (int i = 0; i < 2000; i++) lists_are_alike(random);
+  for (int i = 0; i < 2000; i++) anchors_are_alike(random);
   words_that_trade_places_change_the_digest();
 }
