@@ -179,6 +179,7 @@ export class Receiver {
       term: hello.term,
       lineage,
       committed,
+      copies: true,
     };
     await this.#link.send(Kind.welcome, welcome);
   }
@@ -255,6 +256,7 @@ export class Receiver {
       );
     }
     await Promise.all(this.#checking);
+    image.checkWhole(this.#staged);
     await standby.ready();
     if (this.#link.closed) return; // the journal was closed meanwhile, or is the promoted guest's past
     await image.journal.append(commit.epoch, frame.message);

@@ -83,7 +83,7 @@ async function measureEpochs(
     const drop = async (chunks: CapturedChunk[]) => {
       for (const chunk of chunks) capture.release(chunk);
     };
-    const checkpoint = await capture.checkpoint(epoch, drop, [], codecs.grain);
+    const checkpoint = await capture.checkpoint(epoch, drop, [], { grain: codecs.grain });
     const packing = performance.now();
     let bytes = 0;
     for (const chunk of checkpoint.chunks) {

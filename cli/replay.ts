@@ -50,6 +50,9 @@ export interface ReplayResult {
   shadowBytes: number;
   /** The compression chosen most recently. */
   compression: string;
+  /** Bytes of deltas that were named as copies of what the backup has, and not sent, and in how many pages. */
+  copiedBytes: number;
+  copiedPages: number;
   /** What the guest would have stood still for, its hypervisor's own part apart. */
   pauseMs: { p50: number; p99: number };
   commitMs: { p50: number; p99: number };
@@ -63,7 +66,15 @@ export interface ReplayResult {
 }
 
 /** Fields of an epoch event that are added up. */
-const summed = ['dirtyPages', 'changedPages', 'rawBytes', 'scanNs', 'encodeNs'] as const;
+const summed = [
+  'dirtyPages',
+  'changedPages',
+  'copiedPages',
+  'copiedBytes',
+  'rawBytes',
+  'scanNs',
+  'encodeNs',
+] as const;
 
 /** Rejects with TRACE_INVALID, or with what broke replication. */
 export async function replayTrace(request: ReplayRequest): Promise<ReplayResult> {
@@ -82,7 +93,10 @@ class Replaying {
   readonly #request: ReplayRequest;
   readonly #header: TraceHeader;
   readonly #epochs: number;
-  readonly #sums = { dirtyPages: 0, changedPages: 0, rawBytes: 0, scanNs: 0, encodeNs: 0 };
+  readonly #sums = Object.fromEntries(summed.map((field) => [field, 0])) as Record<
+    (typeof summed)[number],
+    number
+  >;
   readonly #steps = { encode: new Samples(), apply: new Samples(), applied: new Samples() };
   readonly #gbPerS = new Samples();
   #epochPages = 0;

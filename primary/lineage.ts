@@ -53,6 +53,10 @@ export class Lineage {
     return this.#capture?.shadowBytes ?? 0;
   }
 
+  get indexBytes(): number {
+    return this.#capture?.indexBytes ?? 0;
+  }
+
   /** What a hello says of it; one that was lost is named anew by the sync that follows. */
   get claim(): { lineage: string; acked: Epoch } {
     return { lineage: this.#id ?? randomUUID(), acked: this.window.acked };
@@ -65,6 +69,8 @@ export class Lineage {
     if (this.#capture === undefined || lineage !== this.#id || committed === 0) return false;
     const plan = this.window.resumeFrom(committed);
     if (plan === undefined || plan.resend.some((item) => item.checkpoint.spilledChunks > 0)) return false;
+    // The backup went back to a release that cannot read them.
+    if (!session.welcome.copies && plan.resend.some((item) => item.checkpoint.copies.runs > 0)) return false;
     if (await this.#tooFarBehind(this.#capture, session)) return false;
     for (const item of plan.freed) releaseEpoch(this.#capture, item);
     // A copy: acknowledgements of the first come in while the last are sent, and take them out of the window.

@@ -167,7 +167,7 @@ export class Replica {
       ...(this.#shown.state === 'SYNCING' && progress && { sync: { ...progress } }),
       ...this.#meters.status(),
       wireBytes: this.#meters.pastWireBytes + (this.#service?.epochBytes ?? 0),
-      compression: this.#codecs.status(),
+      compression: this.#codecs.status(this.#lineage.indexBytes),
       memoryBytes: { shadow: this.#lineage.shadowBytes },
       guest: this.#source.held ? 'paused' : this.#guest,
       ...(held && { held }),

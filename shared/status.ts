@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from './errors.ts';
 import type { HypervisorKind, ProtectionState } from './vm.ts';
+import type { CopyCounts, CopyUse } from './wire/copies-choice.ts';
 
 /** One VM as one agent sees it. Durations in ms, sizes in bytes. */
 export interface VmStatus {
@@ -53,7 +54,14 @@ export interface VmStatus {
   /** The replicated disk: copied by the last synchronisation, and what may differ from the backup's now. Primary only. */
   disk?: { copiedBytes: number; dirtyBytes: number; runningBytes: number };
   /** Compression in use, chosen by link rate and processor time; `ratio` is compressed bytes per byte. Primary only. */
-  compression?: { tier: string; linkBitsPerS: number; linkMeasured: boolean; ratio: number };
+  compression?: {
+    tier: string;
+    linkBitsPerS: number;
+    linkMeasured: boolean;
+    ratio: number;
+    /** Content that the backup has at another address, since the start: pages with such, bytes of their deltas saved by it. */
+    copies?: CopyCounts & { use: CopyUse; indexBytes: number };
+  };
   memoryBytes?: { shadow?: number; image?: number };
   guest?: 'running' | 'paused' | 'shutdown' | 'panicked' | 'gone';
   /** When the VM came into this state, ISO 8601. */

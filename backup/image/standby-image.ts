@@ -218,6 +218,15 @@ export class StandbyImage implements FollowedImage {
     (region === Region.ram ? into.ram : into.state).push(decoded);
   }
 
+  /** Chunks that are sound one by one may still be no epoch; throws WIRE_FRAME, before anything is written. */
+  checkWhole(staged: StagedEpoch): void {
+    try {
+      for (const payloads of [staged.ram, staged.state]) engine().checkEpoch(payloads);
+    } catch (cause) {
+      throw new RomulusError('WIRE_FRAME', 'malformed epoch: its chunks do not go together', { cause });
+    }
+  }
+
   /** Pre-copy: applied at once, while the image is not promotable. */
   applyPrecopy(staged: StagedEpoch): Promise<void> {
     return this.#exclusive(async () => {

@@ -14,10 +14,15 @@ import { crashPoint } from '../../shared/crash-point.ts';
 import { RomulusError } from '../../shared/errors.ts';
 import { MAX_STATE_BYTES } from '../../shared/limits.ts';
 import { type Epoch, PAGE_BYTES } from '../../shared/vm.ts';
+import type { CopyCounts } from '../../shared/wire/copies-choice.ts';
 import type { FramedPayload } from '../../shared/wire/frame.ts';
 import { digestHex, Region, type RegionId } from '../../shared/wire/messages.ts';
 import type { Source } from '../hypervisor/source.ts';
 import type { OutputGate } from '../output/gate.ts';
+
+const WORD_BYTES = 8;
+/** Of the shadow copy, noted between two epochs: some milliseconds, while the guest runs. */
+const NOTED_PAGES = 8192;
 
 /** One chunk still lying in the engine's slab. */
 export interface CapturedChunk extends FramedPayload {
@@ -44,6 +49,8 @@ export interface Checkpoint {
   stateDigest: string;
   dirtyPages: number;
   changedPages: number;
+  /** What was sent as copies of what the backup has; nothing unless it was asked for. */
+  copies: CopyCounts;
   /** Bytes of the dirty pages and the device state: what page-granular replication would send. */
   rawBytes: number;
   /** What the engine alone took: listing the dirty pages, comparing and encoding them. */
@@ -59,8 +66,16 @@ interface PausedEncode {
   chunks: CapturedChunk[];
   spilledChunks: number;
   changedPages: number;
+  copies: CopyCounts;
   scanNs: number;
   encodeNs: number;
+}
+
+/** How an epoch's changes are written. */
+export interface Encoding {
+  grain?: Grain;
+  /** The backup reads copies, and they are worth looking for. */
+  copies?: boolean;
 }
 
 export interface CaptureOptions {
@@ -79,6 +94,7 @@ export class Capture {
   readonly #source: Source;
   readonly #shadow: Memory | undefined;
   readonly #maxSlabs: number;
+  #noted = false;
   readonly #ram: Encoder;
   readonly #stateNow: Memory;
   readonly #stateShadow: Memory;
@@ -107,6 +123,20 @@ export class Capture {
   /** Memory the shadow copy may take; it takes as much only once so much of the guest was dirty. */
   get shadowBytes(): number {
     return this.#shadow?.sizeBytes ?? 0;
+  }
+
+  /** Memory of the index that copies are found by. */
+  get indexBytes(): number {
+    return this.#ram.indexBytes;
+  }
+
+  /**
+   * Where everything stands that the backup has is noted; until then copies of what was not dirtied lately are not found. Called
+   * between epochs it does some of that.
+   */
+  async note(): Promise<boolean> {
+    if (!this.#noted) this.#noted = !(await this.#ram.noteShadow(NOTED_PAGES));
+    return this.#noted;
   }
 
   /** Slabs enough are free that chunks may keep theirs until they are acknowledged, however little of it they fill. */
@@ -149,7 +179,7 @@ export class Capture {
     epoch: Epoch,
     spill: Spill,
     gates: readonly Pick<OutputGate, 'seal'>[] = [],
-    grain: Grain = 'bytes',
+    encoding: Encoding = {},
   ): Promise<Checkpoint> {
     const times: CaptureTimes = { stopMs: 0, captureMs: 0, resumeMs: 0, pauseMs: 0 };
     const began = performance.now();
@@ -178,7 +208,7 @@ export class Capture {
       // writes to no page that counts.
       saving = this.#source.deviceState();
       saving.catch(() => {}); // awaited once the guest runs
-      memory = await this.#encodePaused(spill, grain);
+      memory = await this.#encodePaused(spill, encoding);
       times.captureMs = lap();
     } finally {
       crashPoint('primary.captured');
@@ -198,6 +228,7 @@ export class Capture {
       stateDigest: digestHex(this.#state.digest),
       dirtyPages,
       changedPages: memory.changedPages,
+      copies: memory.copies,
       rawBytes: dirtyPages * PAGE_BYTES + state.length,
       scanNs: memory.scanNs,
       encodeNs: memory.encodeNs,
@@ -205,18 +236,23 @@ export class Capture {
     };
   }
 
-  async #encodePaused(spill: Spill, grain: Grain): Promise<PausedEncode> {
+  async #encodePaused(spill: Spill, { grain = 'bytes', copies = false }: Encoding): Promise<PausedEncode> {
+    const counts: CopyCounts = { pages: 0, runs: 0, savedBytes: 0, ns: 0 };
     let spilledChunks = 0;
     let changedPages = 0;
     let scanNs = 0;
     let encodeNs = 0;
     for (;;) {
-      const result = await this.#ram.encode(this.dirty, grain);
+      const result = await this.#ram.encode(this.dirty, grain, copies);
       changedPages += result.dirtyPages - result.unchangedPages;
+      counts.pages += result.copiedPages;
+      counts.runs += result.copyRuns;
+      counts.savedBytes += result.copiedWords * WORD_BYTES;
+      counts.ns += result.copiesNs;
       scanNs += result.scanNs;
       encodeNs += result.encodeNs;
       const chunks = ramChunks(result);
-      if (result.complete) return { chunks, spilledChunks, changedPages, scanNs, encodeNs };
+      if (result.complete) return { chunks, spilledChunks, changedPages, copies: counts, scanNs, encodeNs };
       spilledChunks += chunks.length;
       await spill(chunks);
     }

@@ -7,7 +7,7 @@ import type { DiskStream } from '../output/disk.ts';
 import type { OutputGate } from '../output/gate.ts';
 import type { Session } from '../session.ts';
 import type { Capture, CapturedChunk } from './capture.ts';
-import { Departure, type OutgoingEpoch, sendThrough } from './outbox.ts';
+import { Departure, type OutgoingEpoch, ramBytes, sendThrough } from './outbox.ts';
 import type { Pacer } from './pacer.ts';
 import type { EpochWindow } from './window.ts';
 
@@ -39,6 +39,7 @@ export async function runEpochs(context: LoopContext): Promise<void> {
   pacer.start(performance.now());
   // Epochs are packed and sent one after the other, beside the capture of the next.
   let sending: Promise<void> = Promise.resolve();
+  let noted = false;
   while (context.running()) {
     await wait(context, context.hurried() ? 0 : pacer.delayMs(performance.now()));
     while (context.running() && window.full) await wait(context, undefined);
@@ -48,7 +49,9 @@ export async function runEpochs(context: LoopContext): Promise<void> {
     const began = performance.now();
     try {
       const spill = (chunks: CapturedChunk[]) => sendThrough(session, capture, epoch, chunks);
-      const checkpoint = await capture.checkpoint(epoch, spill, sealed, session.codecs.grain);
+      const { grain } = session.codecs;
+      const looks = session.welcome.copies === true && noted && session.codecs.copies.next();
+      const checkpoint = await capture.checkpoint(epoch, spill, sealed, { grain, copies: looks });
       const capturedAtMs = performance.now();
       context.onCaptured();
       pacer.done(capturedAtMs, checkpoint.times.pauseMs, window.size + 1);
@@ -60,8 +63,12 @@ export async function runEpochs(context: LoopContext): Promise<void> {
         capture.intact = false; // memory was encoded, and its epoch cannot be sent without the disk's part
         throw thrown;
       });
+      if (looks) session.codecs.copies.learn(checkpoint.copies, ramBytes(outgoing));
+      else session.codecs.copies.learnPlain(ramBytes(outgoing));
       window.add(outgoing);
       sending = departure.commit(term, outgoing).catch(() => {}); // the session reports its own end
+      // Beside the sending, and while the guest runs.
+      if (session.welcome.copies && session.codecs.copies.mayPay) noted = await capture.note();
       context.onEpoch({
         epoch,
         beganMs: round(began),
@@ -72,6 +79,8 @@ export async function runEpochs(context: LoopContext): Promise<void> {
         resumeMs: round(checkpoint.times.resumeMs),
         dirtyPages: checkpoint.dirtyPages,
         changedPages: checkpoint.changedPages,
+        copiedPages: checkpoint.copies.pages,
+        copiedBytes: checkpoint.copies.savedBytes,
         rawBytes: checkpoint.rawBytes,
         sentBytes: outgoing.bytes,
         scanNs: checkpoint.scanNs,

@@ -5,6 +5,7 @@ import { crashPoint } from '../../shared/crash-point.ts';
 import type { Epoch } from '../../shared/vm.ts';
 import type { CodecChoice } from '../../shared/wire/codec-choice.ts';
 import { compressBest, detachPayload, type PackedPayload } from '../../shared/wire/compression.ts';
+import type { SentBytes } from '../../shared/wire/copies-choice.ts';
 import { Codec, Region, type RegionId } from '../../shared/wire/messages.ts';
 import type { DiskEpoch } from '../output/disk.ts';
 import type { Session } from '../session.ts';
@@ -100,6 +101,15 @@ export class Departure {
     });
     this.#handedOver.catch(() => {}); // packed() tells of a chunk that could not be packed
   }
+}
+
+/** The epoch's deltas of guest memory, but for those that left while the guest stood still. */
+export function ramBytes({ chunks }: OutgoingEpoch): SentBytes {
+  const ram = chunks.filter(({ region }) => region === Region.ram);
+  return {
+    payloadBytes: ram.reduce((sum, { payload }) => sum + payload.rawBytes, 0),
+    packedBytes: ram.reduce((sum, { payload }) => sum + payload.bytes, 0),
+  };
 }
 
 /** Sends chunks that must not stay in memory, and resolves when all their slabs are free. */

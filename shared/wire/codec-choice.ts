@@ -1,11 +1,23 @@
 /** Which compression gets an epoch acknowledged soonest on this link, from what each was measured to cost and save. */
 
 import type { Grain } from '../../native/index.ts';
+import { CopiesChoice, type CopyCounts, type CopyUse } from './copies-choice.ts';
 import { LinkRate } from './link-rate.ts';
 
 /** Fast and light to strong and slow. */
 export const tiers = ['none', 'snappy', 'zstd1', 'zstd2'] as const;
 export type Tier = (typeof tiers)[number];
+
+/** What is in use, and why. */
+export interface Compression {
+  tier: Tier;
+  linkBitsPerS: number;
+  linkMeasured: boolean;
+  /** Compressed bytes per byte. */
+  ratio: number;
+  /** Content that the backup has at another address: sums since the start. */
+  copies: CopyCounts & { use: CopyUse; indexBytes: number };
+}
 
 interface Experience {
   /** Compressed bytes per byte. */
@@ -45,6 +57,7 @@ const MIN_LESSON_BYTES = 64 * 1024;
 
 export class CodecChoice {
   readonly link: LinkRate;
+  readonly copies: CopiesChoice;
   #choices = 0;
   #tier: Tier | undefined;
   // What deltas of server guests were measured to give; the first epochs correct it.
@@ -66,6 +79,7 @@ export class CodecChoice {
   constructor(link = new LinkRate(), atOnce = 1) {
     this.link = link;
     this.#atOnce = atOnce;
+    this.copies = new CopiesChoice(() => ({ byteNs: this.#costNs(this.best), atOnce }));
   }
 
   /** The tier with the shortest time to compress and send a byte. */
@@ -127,14 +141,15 @@ export class CodecChoice {
     if (this.#slowdowns.length > RECENT) this.#slowdowns.shift();
   }
 
-  /** As `status` shows it. */
-  status(): { tier: Tier; linkBitsPerS: number; linkMeasured: boolean; ratio: number } {
+  /** As `status` shows it; `indexBytes` is memory of the index that copies are found by. */
+  status(indexBytes = 0): Compression {
     const tier = this.best;
     return {
       tier,
       linkBitsPerS: Math.round(this.link.bitsPerS),
       linkMeasured: this.link.known,
       ratio: Math.round(this.#experience[tier].ratio * 1000) / 1000,
+      copies: { ...this.copies.status(), indexBytes },
     };
   }
 

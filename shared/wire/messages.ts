@@ -63,6 +63,8 @@ export interface Welcome {
   term: number;
   lineage: string | null;
   committed: Epoch;
+  /** The backup reads payloads of copies; one of an older release does not say so. */
+  copies?: boolean;
 }
 
 export interface Sync {
@@ -287,6 +289,7 @@ export function parseWelcome(head: Head): Welcome {
     term: integer(head, 'welcome', 'term', Number.MAX_SAFE_INTEGER),
     lineage: head.lineage === null ? null : name(head, 'welcome', 'lineage'),
     committed: integer(head, 'welcome', 'committed', Number.MAX_SAFE_INTEGER),
+    ...(head.copies === true && { copies: true }),
   };
 }
 

@@ -12,12 +12,19 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(dirname(trace.path), { recursive: true }));
 
-const replay = (options: { epochs?: number; path?: string; shadowShare?: number } = {}) => {
-  const { epochs, path = trace.path, shadowShare } = options;
+interface Options {
+  epochs?: number;
+  path?: string;
+  shadowShare?: number;
+  linkBitsPerS?: number;
+}
+
+const replay = (options: Options = {}) => {
+  const { epochs, path = trace.path, shadowShare, linkBitsPerS = 1e9 } = options;
   return replayTrace({
     tracePath: path,
     threads: 2,
-    linkBitsPerS: 1e9,
+    linkBitsPerS,
     ...(epochs !== undefined && { epochs }),
     ...(shadowShare !== undefined && { shadowShare }),
     onProgress: () => {},
@@ -39,6 +46,19 @@ describe('replay', () => {
     expect(result).toMatchObject({ verified: true, epochs: 6 });
     expect(result.shadowBytes).toBe(Math.floor((trace.ramBytes / 4096) * shadowShare) * 4096);
     expect(result.wireBytes).toBeLessThan(result.rawBytes / 2);
+  });
+
+  it('verifies the image where pages are sent as copies of others', async () => {
+    const moving = await makeTrace({ pages: 2000, epochs: 30, moved: 60 });
+    try {
+      const result = await replay({ path: moving.path, linkBitsPerS: 1e7 });
+      expect(result).toMatchObject({ verified: true, epochs: 30 });
+      expect(result.copiedPages).toBeGreaterThan(100);
+      const fast = await replay({ path: moving.path, linkBitsPerS: 1e11 });
+      expect(fast).toMatchObject({ verified: true, copiedPages: 0, copiedBytes: 0 });
+    } finally {
+      rmSync(dirname(moving.path), { recursive: true });
+    }
   });
 
   it('stops after as many epochs as were asked for', async () => {
