@@ -145,6 +145,7 @@ export class Session {
 
   /** Resolves when everything sent so far of the initial copy is in the image: nothing is on its way before what comes next. */
   async copied(): Promise<void> {
+    if (!this.welcome.copies) return; // a backup of the release before knows neither
     await this.#untilReady(Kind.copied, {});
   }
 
